@@ -1,0 +1,34 @@
+"""Why an iteration stopped: each value is the sentence that a user reads."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Status(str, enum.Enum):
+    """A numerical outcome. Not an error: wrong input raises, a numerical outcome is returned.
+
+    The value of a member is a sentence that says what happened and what to do about it; ``name`` is for programs.
+    """
+
+    RUNNING = "Nothing has stopped yet."
+    CONVERGED = "The gradient norm is at or below the tolerance."
+    MAX_STEPS = "The number of epochs asked for was reached. Ask for more epochs to go on from here."
+    BUDGET_SPENT = "The budget of gradient equivalents is spent. Give a larger budget to go on from here."
+    INTERRUPTED = "Stopped on request; everything up to here is kept and the run can be resumed."
+    ACCEPTED = "The line search found a point that satisfies its acceptance test."
+    SEARCH_FAILED = (
+        "No trial point along this direction lowered the loss; the best point known was restored. The loss may be at its "
+        "rounding noise, or the direction may be poor: the next step starts from steepest descent with a shorter step."
+    )
+    STALLED = (
+        "Line searches along steepest descent failed repeatedly: the loss cannot be lowered further in this precision. "
+        "Use float64, or accept the point."
+    )
+    NONFINITE = (
+        "The loss or its gradient is NaN or infinite at the current point. Look for a diverged first phase, a log or "
+        "division at zero, or too large a learning rate."
+    )
+
+    def __str__(self) -> str:
+        return self.value
