@@ -1,0 +1,1 @@
+"""How derivatives are taken without leaving a trace in the model."""

@@ -1,0 +1,469 @@
+"""What is minimised: a model, a loss and data as one deterministic function of a flat vector."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from landscape.autodiff.flat import ParameterLayout
+from landscape.autodiff.guards import exact_arithmetic, unrepeatable_modules
+from landscape.autodiff.leave_no_trace import leave_no_trace
+from landscape.batches import Batch, Batches, as_batches, split_in_two, to_device
+from landscape.cost import Cost
+from landscape.weighting import LossWeighting, Reduction, measured_kind, weighting_of
+
+Mode = Literal["eval", "train"]
+Closure = Callable[[nn.Module, Any], Tensor]
+
+
+class NonRepeatableError(ValueError):
+    """The loss is not a function of the parameters alone, so there is no landscape to speak of."""
+
+
+class Problem:
+    r"""A deterministic mean loss over *all* data as a function of one flat parameter vector of shape ``(n,)``.
+
+    With batch losses :math:`\ell_b` and weights :math:`w_b` (what each batch's loss divided by), the loss is
+    :math:`\sum_b w_b \ell_b / \sum_b w_b`, so ragged batches give what one big batch gives. Evaluations leave no
+    trace: buffers, ``.grad``, modes and random number generators are afterwards as they were.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Frozen parameters stay fixed, tied weights count once. The live module is evaluated, not a copy: move the model
+        and the problem moves with it.
+    loss_fn : callable
+        ``loss_fn(output, target) -> scalar``, evaluated on ``model(inputs)``.
+    data : tuple of Tensors, Dataset, DataLoader, or list of batches
+        Pairs of inputs and targets; see :func:`landscape.batches.as_batches`.
+    batch_size : int, optional
+        Samples per evaluation, to bound memory; does not change the result. Default: all at once for tensors.
+    params : str or sequence of str, optional
+        Globs that choose the parameters to vary, e.g. ``"head.*"``. Default: all that require a gradient.
+    mode : {"eval", "train"}
+        The mode of every module during an evaluation. "train" is refused while a module makes it non-repeatable.
+    reduction : {"auto", "mean", "sum"}
+        What ``loss_fn`` does over a batch. "auto" reads it off losses of torch and measures it for others. A sum is
+        divided by the number of samples.
+
+    Attributes
+    ----------
+    cost : Cost
+        The ledger: every evaluation is charged here.
+    num_params : int
+        Length n of the parameter vector.
+    num_samples : int
+        Samples in one pass over the data.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to vary, no data, or a setting is out of range.
+    NonRepeatableError
+        If ``mode="train"`` and a module draws random numbers or keeps running statistics; the message names it.
+
+    Examples
+    --------
+    >>> inputs, targets = torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
+    >>> problem = Problem(nn.Linear(1, 1, bias=False), nn.functional.mse_loss, (inputs, targets))
+    >>> loss, gradient = problem.loss_and_gradient(torch.tensor([1.0]))
+    >>> loss.item(), gradient.tolist()
+    (2.5, [-5.0])
+    >>> problem.cost.gradient_equivalents
+    1.0
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: Callable[..., Tensor],
+        data: Any,
+        *,
+        batch_size: int | None = None,
+        params: str | Sequence[str] | None = None,
+        mode: Mode = "eval",
+        reduction: Reduction = "auto",
+    ) -> None:
+        weighting = weighting_of(loss_fn, reduction)
+        batches = as_batches(data, batch_size)
+        self._setup(model, _supervised(loss_fn), batches, params, mode, weighting)
+        self.loss_fn: Callable[..., Tensor] | None = loss_fn
+
+    @classmethod
+    def from_closure(
+        cls,
+        model: nn.Module,
+        closure: Closure,
+        batches: Any,
+        *,
+        batch_size: int | None = None,
+        params: str | Sequence[str] | None = None,
+        mode: Mode = "eval",
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> Problem:
+        """Make a problem of anything that can compute a loss from a model and a batch.
+
+        For physics-informed losses, dict batches, models with several outputs.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The model.
+        closure : callable
+            ``closure(model, batch) -> scalar`` over the batch. It must not call ``backward``.
+        batches : sequence of batches, or tensors, Dataset, DataLoader
+            Batches of any structure. A batch counts by the common first dimension of its tensors; if they have none in
+            common, it counts as one sample.
+        batch_size, params, mode
+            As for the class.
+        reduction : {"mean", "sum"}
+            Whether the closure averages or sums over the samples of a batch.
+
+        Returns
+        -------
+        Problem
+
+        Examples
+        --------
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> def closure(model, batch):
+        ...     return (model(batch["x"]) - batch["y"]).square().mean()
+        >>> batch = {"x": torch.tensor([[1.0], [2.0]]), "y": torch.tensor([[2.0], [4.0]])}
+        >>> Problem.from_closure(model, closure, [batch]).loss(torch.tensor([2.0])).item()
+        0.0
+        """
+        problem = cls.__new__(cls)
+        weighting = LossWeighting("sum" if reduction == "sum" else "samples")
+        problem._setup(model, closure, as_batches(batches, batch_size), params, mode, weighting)
+        problem.loss_fn = None
+        return problem
+
+    def _setup(
+        self,
+        model: nn.Module,
+        closure: Closure,
+        batches: Batches,
+        params: str | Sequence[str] | None,
+        mode: Mode,
+        weighting: LossWeighting | None,
+    ) -> None:
+        if mode not in ("eval", "train"):
+            raise ValueError(f"mode={mode!r} was given; it is 'eval' (default) or 'train'.")
+        self.model = model
+        self.mode = mode
+        self.batches = batches
+        self.layout = ParameterLayout(model, params)
+        self.cost = Cost(batches.num_samples)
+        self._weighting = weighting
+        self._module = _LossModule(model, closure)
+        if mode == "train":
+            self._refuse_unrepeatable()
+
+    def __repr__(self) -> str:
+        return (
+            f"Problem({type(self.model).__name__}, {self.num_params} parameters, {self.num_samples} samples, "
+            f"mode={self.mode!r})"
+        )
+
+    @property
+    def num_params(self) -> int:
+        """Length n of the parameter vector."""
+        return self.layout.num_params
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in one pass over the data."""
+        return self.batches.num_samples
+
+    @property
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        """The model's own parameters that are varied, in the vector's order: what an optimiser takes."""
+        return self.layout.parameters
+
+    def params(self) -> Tensor:
+        """Where the model stands: a copy of its parameters as one vector of shape ``(n,)``."""
+        return self.layout.flatten(parameter.detach() for parameter in self.parameters)
+
+    def set_params(self, params: Tensor) -> None:
+        """Put the model at another point, in place.
+
+        Parameters
+        ----------
+        params : Tensor of shape (n,)
+            Copied; later changes to it do not reach the model.
+        """
+        pieces = self.layout.split(params)
+        with torch.no_grad():
+            for parameter, piece in zip(self.parameters, pieces, strict=True):
+                parameter.copy_(piece)
+
+    def loss(self, params: Tensor | None = None) -> Tensor:
+        """The mean loss over all data.
+
+        Parameters
+        ----------
+        params : Tensor of shape (n,), optional
+            Where. Default: where the model stands.
+
+        Returns
+        -------
+        Tensor of shape (), float64
+            Batch losses are summed in float64. NaN and infinities are returned as they are.
+
+        Notes
+        -----
+        Cost: 1 forward (1/3 GE).
+        """
+        with self._probing(), torch.no_grad():
+            leaves = None if params is None else self.layout.split(params.detach())
+            total = self._zero()
+            total_weight = 0.0
+            for content, weight, samples in self._pass():
+                value = self._evaluate(content, leaves)
+                self.cost.charge_forward(samples)
+                total += self._unreduced(value, weight).to(total.device, torch.float64)
+                total_weight += weight
+        return total / total_weight
+
+    def gradient(self, params: Tensor | None = None) -> Tensor:
+        """The gradient of the mean loss: :meth:`loss_and_gradient` without the loss, at the same cost (1 GE)."""
+        return self.loss_and_gradient(params)[1]
+
+    def loss_and_gradient(self, params: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The mean loss over all data and its gradient.
+
+        Parameters
+        ----------
+        params : Tensor of shape (n,), optional
+            Where. Default: where the model stands; the live module is differentiated there. At another point its
+            parameters are swapped for the evaluation.
+
+        Returns
+        -------
+        loss : Tensor of shape (), float64
+        gradient : Tensor of shape (n,)
+            In the parameters' dtype, on their device. A parameter that the loss does not use has gradient 0.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not one real number or depends on none of the parameters.
+
+        Notes
+        -----
+        Cost: 1 gradient (1 GE). Memory: that of one batch's backward pass, plus n numbers.
+        """
+        with self._probing(), torch.enable_grad():
+            leaves = (
+                None if params is None else [p.requires_grad_() for p in self.layout.split(params.detach().clone())]
+            )
+            total = self._zero()
+            gradient = torch.zeros(self.num_params, dtype=self.layout.dtype, device=self.layout.device)
+            pieces = self.layout.split(gradient)
+            total_weight = 0.0
+            for content, weight, samples in self._pass():
+                value = self._unreduced(self._evaluate(content, leaves), weight)
+                _check_differentiable(value)
+                grads = torch.autograd.grad(value, leaves or self.parameters, allow_unused=True)
+                self.cost.charge_gradient(samples)
+                for piece, grad in zip(pieces, grads, strict=True):
+                    if grad is not None:
+                        piece += grad
+                total += value.detach().to(total.device, torch.float64)
+                total_weight += weight
+        return total / total_weight, gradient.div_(total_weight)
+
+    def closure(self) -> Callable[[], Tensor]:
+        """A closure over all data for optimisers that call it themselves (``ConjugateGradient``, ``torch.optim.LBFGS``).
+
+        Returns
+        -------
+        callable
+            Gives the loss (float64). Where gradients are enabled it also fills ``.grad`` (1 GE); under
+            ``torch.no_grad()`` it costs one forward (1/3 GE).
+        """
+
+        def evaluate() -> Tensor:
+            if not torch.is_grad_enabled():
+                return self.loss()
+            loss, gradient = self.loss_and_gradient()
+            for parameter, piece in zip(self.parameters, self.layout.split(gradient), strict=True):
+                parameter.grad = piece
+            return loss
+
+        return evaluate
+
+    def minibatches(self, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        """One shuffled pass over the data for a first-order optimiser.
+
+        Parameters
+        ----------
+        size : int
+            Samples per mini-batch; the last one may be smaller. Data given as batches keep their own sizes.
+        generator : torch.Generator
+            Gives the order; the same state gives the same order.
+        start : int
+            Leave out so many mini-batches at the beginning (to go on in the middle of a pass).
+        """
+        return self.batches.minibatches(size, generator, start)
+
+    def minibatch_loss(self, batch: Batch) -> Tensor:
+        """The mean loss of one mini-batch on the live module as it is, with its graph, for ``backward``.
+
+        Unlike the other evaluations this *is* training: running statistics, dropout and random states move on. Charged
+        as a gradient over the batch's samples.
+        """
+        content = to_device(batch.content, self.layout.device)
+        loss = _checked_scalar(self._module(content))
+        self.cost.charge_gradient(batch.num_samples)
+        return loss / batch.num_samples if self._resolved_weighting().kind == "sum" else loss
+
+    def metric(self, metric_fn: Callable[[Any, Any], Tensor | float]) -> float:
+        """Mean over all samples of ``metric_fn(output, target)``, which gives a mean over a batch (an accuracy, say).
+
+        Cost: 1 forward. Only for problems made of a model and ``loss_fn``.
+        """
+        if self.loss_fn is None:
+            raise ValueError(
+                "this problem was made from a closure, so outputs and targets are not known apart. Compute the metric in "
+                "a closure of its own: Problem.from_closure(model, metric_closure, batches).loss()."
+            )
+        total = 0.0
+        with self._probing(), torch.no_grad():
+            for batch in self.batches:
+                inputs, target = _pair(to_device(batch.content, self.layout.device))
+                total += float(metric_fn(self.model(inputs), target)) * batch.num_samples
+                self.cost.charge_forward(batch.num_samples)
+        return total / self.num_samples
+
+    @contextlib.contextmanager
+    def _probing(self) -> Iterator[None]:
+        with (
+            torch.inference_mode(False),
+            leave_no_trace(self.model, training=self.mode == "train"),
+            exact_arithmetic(self.layout.device),
+        ):
+            yield
+
+    def _pass(self) -> Iterator[tuple[Any, float, int]]:
+        """One full pass: a batch's content, the weight of its loss, and its number of samples."""
+        weighting = self._resolved_weighting()
+        for batch in self.batches:
+            content = to_device(batch.content, self.layout.device)
+            target = content[1] if weighting.kind in ("elements", "classes") else None
+            weight = weighting.weight_of(target, batch.num_samples)
+            if weight > 0:  # a batch in which every target is ignored has the mean 0/0; it counts for nothing
+                yield content, weight, batch.num_samples
+
+    def _evaluate(self, content: Any, leaves: Sequence[Tensor] | None) -> Tensor:
+        if leaves is None:
+            return _checked_scalar(self._module(content))
+        swapped = {f"model.{name}": leaf for name, leaf in zip(self.layout.names, leaves, strict=True)}
+        return _checked_scalar(functional_call(self._module, swapped, (content,)))
+
+    def _unreduced(self, value: Tensor, weight: float) -> Tensor:
+        """A batch's contribution to the sum over all data."""
+        return value if self._resolved_weighting().kind == "sum" else value * weight
+
+    def _resolved_weighting(self) -> LossWeighting:
+        """How batches count; measured once on the first batch if the loss itself does not tell."""
+        if self._weighting is None:
+            first, second = _first_two(self.batches)
+            halves = split_in_two(first)
+            kind: Literal["samples", "sum"] | None = "samples"
+            if halves is not None:
+                with self._probing(), torch.no_grad():
+                    whole, *parts = (self._value_of(batch) for batch in (first, *halves))
+                kind = measured_kind(whole, (parts[0], parts[1]), (halves[0].num_samples, halves[1].num_samples))
+            if kind is None and second is not None:
+                raise ValueError(
+                    f"the loss of a batch of {first.num_samples} samples is {whole:.6g} and its two halves have "
+                    f"{parts[0]:.6g} and {parts[1]:.6g}: neither their mean nor their sum, so this loss cannot be put "
+                    "together from batches. Give all data as one batch, or say reduction='mean' or reduction='sum' if "
+                    "each batch counts on its own."
+                )
+            self._weighting = LossWeighting(kind or "samples")
+        return self._weighting
+
+    def _value_of(self, batch: Batch) -> float:
+        self.cost.charge_forward(batch.num_samples)
+        return float(self._evaluate(to_device(batch.content, self.layout.device), None))
+
+    def _refuse_unrepeatable(self) -> None:
+        culprits = unrepeatable_modules(self.model)
+        if culprits:
+            listed = "; ".join(f"{name!r}: {reason}" for name, reason in culprits)
+            raise NonRepeatableError(
+                f"mode='train' was given, but in train mode the loss is not repeatable: {listed}. Use mode='eval', or "
+                "replace these modules (p=0, track_running_stats=False)."
+            )
+        first, _ = _first_two(self.batches)
+        with self._probing(), torch.no_grad():
+            once, again = self._value_of(first), self._value_of(first)
+        if once != again and not (once != once and again != again):
+            raise NonRepeatableError(
+                f"mode='train' was given, but two evaluations of the first batch gave {once!r} and {again!r}. No known "
+                "module explains it: look for random numbers in forward() or in the loss, or use mode='eval'."
+            )
+
+    def _zero(self) -> Tensor:
+        """Where the loss is summed: in float64, on the host for devices that have none."""
+        device = torch.device("cpu") if self.layout.device.type == "mps" else self.layout.device
+        return torch.zeros((), dtype=torch.float64, device=device)
+
+
+class _LossModule(nn.Module):
+    """Model and loss as one module, so that the parameters can be swapped whatever methods the loss calls."""
+
+    def __init__(self, model: nn.Module, closure: Closure) -> None:
+        super().__init__()
+        self.model = model
+        self.closure = closure
+
+    def forward(self, content: Any) -> Tensor:
+        return self.closure(self.model, content)
+
+
+def _supervised(loss_fn: Callable[..., Tensor]) -> Closure:
+    def closure(model: nn.Module, content: Any) -> Tensor:
+        inputs, target = _pair(content)
+        return loss_fn(model(inputs), target)
+
+    return closure
+
+
+def _pair(content: Any) -> tuple[Any, Any]:
+    if not isinstance(content, (tuple, list)) or len(content) != 2:
+        given = f"{len(content)} items" if isinstance(content, (tuple, list)) else f"a {type(content).__name__}"
+        raise ValueError(
+            f"a batch holds {given}, but with loss_fn(output, target) it must be a pair (inputs, target). For any other "
+            "structure use Problem.from_closure(model, closure, batches)."
+        )
+    return content[0], content[1]
+
+
+def _first_two(batches: Batches) -> tuple[Batch, Batch | None]:
+    iterator = iter(batches)
+    return next(iterator), next(iterator, None)
+
+
+def _checked_scalar(value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
+        given = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(
+            f"the loss is {given}; it must be one real floating-point number as a tensor. Reduce it with .mean() or .sum()."
+        )
+    return value.reshape(())
+
+
+def _check_differentiable(value: Tensor) -> None:
+    if not value.requires_grad:
+        raise ValueError(
+            "the loss does not depend on any of the chosen parameters (it has no gradient). Check params=..., "
+            "requires_grad, and that the loss does not detach the model's output."
+        )
