@@ -140,21 +140,23 @@ class DatasetBatches:
         self.num_workers = num_workers
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from self._read(list(torch.arange(self.num_samples).split(self.batch_size)))
+        yield from self._read(list(torch.arange(self.num_samples).split(self.batch_size)), torch.Generator())
 
     def minibatches(self, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
         """One shuffled pass, the skipped mini-batches not read."""
-        yield from self._read(_shuffled(self.num_samples, size, generator)[start:])
+        chosen = _shuffled(self.num_samples, size, generator)[start:]
+        workers = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        yield from self._read(chosen, workers)
 
-    def _read(self, chosen: list[Tensor]) -> Iterator[Batch]:
+    def _read(self, chosen: list[Tensor], generator: torch.Generator) -> Iterator[Batch]:
+        """Load index lists; ``generator`` seeds worker processes, which would draw from the global one otherwise."""
         indices = [piece.tolist() for piece in chosen]
-        # A generator of its own: a DataLoader draws its workers' seeds from the global one otherwise.
         loader: DataLoader[Any] = DataLoader(
             self.dataset,
             batch_sampler=indices,
             collate_fn=self.collate,
             num_workers=self.num_workers,
-            generator=torch.Generator(),
+            generator=generator,
         )
         for content, piece in zip(loader, indices, strict=True):
             yield Batch(content, len(piece))

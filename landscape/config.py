@@ -1,0 +1,153 @@
+"""What one training run is: every choice in one place, readable without importing torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DataName = Literal["digits", "fashion-mnist", "mnist", "mnist-5k", "cifar-10", "cifar-100"]
+ModelName = Literal["mlp", "vit-mlp", "vit-nomlp", "vit-nomlp-wkewq", "vit-nomlp-wkewq-wvwo", "vgg5-max-relu"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Choices of a training run.
+
+    Parts with settings of their own are written ``name:key=value,key=value``.
+
+    Examples
+    --------
+    >>> TrainConfig(data="fashion-mnist", model="vit-mlp", epochs=60).policy
+    'gradient-norm-peak:norm=mean_batch,min_epochs=2'
+    """
+
+    data: DataName = "digits"
+    """Data set; digits needs no files."""
+    data_root: str | None = None
+    """Folder with the data set's files. Default: the environment variable LANDSCAPE_DATA, then the usual places."""
+    num_train: int | None = None
+    """Train on so many images of the training set, chosen by the seed. Default: all."""
+    model: ModelName = "mlp"
+    """Model; the vit and vgg5 ones are the seed paper's, on images padded to 32 x 32."""
+    loss: Literal["mse", "cross-entropy"] = "mse"
+    """Mean squared error on one-hot targets, as in the seed paper, or cross-entropy."""
+    first: str = "adam:lr=0.001,batch_size=512"
+    """First phase: adam, adamw, rmsprop or sgd."""
+    policy: str = "gradient-norm-peak:norm=mean_batch,min_epochs=2"
+    """When to swap: gradient-norm-peak, after-epochs, or never. gradient-norm-peak alone is the paper's Algorithm 1."""
+    second: str = "cg"
+    """Second phase: cg, with settings such as beta=hz or line_search=golden."""
+    swap_back: str = "search-failures:patience=3"
+    """When the first phase takes over again: search-failures, or never."""
+    epochs: int | None = None
+    """Epochs of both phases together: passes over the data, then full-batch steps."""
+    budget_ge: float | None = None
+    """Gradient equivalents to spend, recording included. Default, without --epochs: 3000."""
+    record: Literal["all", "loss", "free"] = "all"
+    """After each first-phase epoch measure loss and gradient norm over all data (1 GE), the loss (1/3 GE), or nothing."""
+    micro_batch_size: int = 2048
+    """Images per evaluation in full passes: bounds memory, does not change results."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of model and data."""
+    device: str = "auto"
+    """Device: auto takes CUDA where there is one."""
+    seed: int = 0
+    """Initial weights, order of the data, choice of images."""
+    run_dir: str | None = None
+    """Folder to keep the run in. Default: runs/<time>-<data>-<model>."""
+    checkpoint_seconds: float = 10.0
+    """At most so much work is lost when the process is killed."""
+
+    def resolved(self) -> TrainConfig:
+        """The same with the default budget filled in, if neither epochs nor a budget is given."""
+        if self.epochs is None and self.budget_ge is None:
+            return dataclasses.replace(self, budget_ge=DEFAULT_BUDGET)
+        return self
+
+    def check(self) -> None:
+        """Refuse values out of range, before anything is loaded.
+
+        Raises
+        ------
+        ValueError
+            With the name of the setting, what was given, and what is needed.
+        """
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                close = difflib.get_close_matches(str(value), choices, n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise ValueError(f"{name}={value!r} was given; it is one of {', '.join(choices)}.{hint}")
+        for name in ("num_train", "epochs", "budget_ge", "micro_batch_size"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}={value} was given; it must be more than 0.")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds} was given; it must be 0 or more.")
+
+
+DEFAULT_BUDGET = 3000.0
+
+
+def _choices() -> dict[str, tuple[str, ...]]:
+    hints = get_type_hints(TrainConfig)
+    return {name: get_args(hint) for name, hint in hints.items() if getattr(hint, "__origin__", None) is Literal}
+
+
+CHOICES = _choices()
+
+
+def read_config(path: Path | str) -> dict[str, Any]:
+    """Read settings from a TOML file.
+
+    Parameters
+    ----------
+    path : Path or str
+        A flat table with the names of :class:`TrainConfig`; dashes in names count as underscores.
+
+    Returns
+    -------
+    dict
+        The settings that the file gives.
+
+    Raises
+    ------
+    ValueError
+        If the file is not TOML or has a setting that does not exist.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a TOML file: {error}.") from error
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    settings = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{path} has a setting {key!r} that does not exist.{hint} Known: {', '.join(known)}.")
+        if isinstance(value, (dict, list)):
+            raise ValueError(f"{path}: {key!r} is a {type(value).__name__}; every setting is one number or one text.")
+        settings[name] = value
+    return settings
+
+
+def write_config(config: TrainConfig) -> bytes:
+    """The settings as a TOML file; those that are None are left out."""
+    import tomli_w
+
+    values = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
+    return tomli_w.dumps(values).encode()

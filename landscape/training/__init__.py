@@ -1,0 +1,1 @@
+"""First phase, policy, second phase: a training run that survives being killed."""

@@ -1,0 +1,93 @@
+"""Phases by name, for the command line and for configuration files."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from landscape.optim.conjugate_gradient import ConjugateGradient
+from landscape.specs import build_from, parse_spec
+from landscape.training.phases import FullBatch, MiniBatches
+
+
+def _adam(*, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, batch_size: int = 512) -> Any:
+    return MiniBatches(functools.partial(torch.optim.Adam, lr=lr, betas=betas, eps=eps), batch_size)
+
+
+def _adamw(*, lr: float = 1e-3, weight_decay: float = 1e-2, batch_size: int = 512) -> Any:
+    return MiniBatches(functools.partial(torch.optim.AdamW, lr=lr, weight_decay=weight_decay), batch_size)
+
+
+def _rmsprop(*, lr: float = 1e-3, alpha: float = 0.99, batch_size: int = 512) -> Any:
+    return MiniBatches(functools.partial(torch.optim.RMSprop, lr=lr, alpha=alpha), batch_size)
+
+
+def _sgd(*, lr: float = 1e-2, momentum: float = 0.0, batch_size: int = 512) -> Any:
+    return MiniBatches(functools.partial(torch.optim.SGD, lr=lr, momentum=momentum), batch_size)
+
+
+def _cg(
+    *,
+    beta: str = "pr+",
+    line_search: str = "quadratic",
+    xtol: float | str | None = None,
+    max_evaluations: int | None = None,
+) -> Any:
+    settings = {"beta": beta, "line_search": line_search, "xtol": xtol, "max_evaluations": max_evaluations}
+    given = {name: value for name, value in settings.items() if value is not None}
+    ConjugateGradient([torch.zeros(1, requires_grad=True)], **given)  # type: ignore[arg-type]  # refuse bad values now
+    return FullBatch(functools.partial(ConjugateGradient, **given))  # type: ignore[arg-type]
+
+
+FIRST_PHASES: dict[str, Callable[..., Any]] = {"adam": _adam, "adamw": _adamw, "rmsprop": _rmsprop, "sgd": _sgd}
+SECOND_PHASES: dict[str, Callable[..., Any]] = {"cg": _cg}
+
+
+def build_first(spec: str) -> MiniBatches:
+    """Make a first phase by name.
+
+    Parameters
+    ----------
+    spec : str
+        ``"adam:lr=0.01,batch_size=128"``; names are those of ``FIRST_PHASES``.
+
+    Raises
+    ------
+    ValueError
+        If the name or a setting is not known, or a value is out of range.
+
+    Examples
+    --------
+    >>> build_first("sgd:lr=0.1,batch_size=32").batch_size
+    32
+    """
+    name, settings = parse_spec(spec)
+    phase: MiniBatches = build_from("first phase", FIRST_PHASES, name, settings)
+    phase.optimizer([torch.zeros(1, requires_grad=True)])  # type: ignore[list-item]  # refuse bad values now
+    return phase
+
+
+def build_second(spec: str) -> FullBatch:
+    """Make a second phase by name.
+
+    Parameters
+    ----------
+    spec : str
+        ``"cg:beta=hz,line_search=golden"``; names are those of ``SECOND_PHASES``.
+
+    Raises
+    ------
+    ValueError
+        If the name or a setting is not known, or a value is out of range.
+
+    Examples
+    --------
+    >>> build_second("cg:beta=hz").describe()
+    "landscape.optim.conjugate_gradient.ConjugateGradient(beta='hz')"
+    """
+    name, settings = parse_spec(spec)
+    phase: FullBatch = build_from("second phase", SECOND_PHASES, name, settings)
+    return phase

@@ -1,0 +1,292 @@
+"""One run of a trainer: the loop, and how its state is saved and restored."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from landscape.autodiff.leave_no_trace import get_random_states, set_random_states
+from landscape.problem import Problem
+from landscape.status import Status
+from landscape.tracking.history import Value
+from landscape.training.checkpoint import CheckpointError
+from landscape.training.interruption import Interruption
+from landscape.training.phases import Phase, norm
+from landscape.training.result import Evaluation, Swap, TrainingResult, loss_of
+from landscape.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from landscape.training.trainer import Trainer
+
+
+class Run:
+    """A trainer at work on one problem.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The settings.
+    problem : Problem
+        What is trained.
+    validation : Problem, optional
+        What is evaluated beside it.
+    data_id : str
+        Fingerprint of the data.
+    """
+
+    def __init__(self, trainer: Trainer, problem: Problem, validation: Problem | None, data_id: str) -> None:
+        self.trainer = trainer
+        self.problem = problem
+        self.validation = validation
+        self.data_id = data_id
+        self.directory = trainer.directory
+        self.state = TrainingState(problem.num_samples)
+        generator = torch.Generator().manual_seed(trainer.seed)
+        self.phases: dict[str, Phase] = {
+            "first": trainer.first.start(problem, generator),
+            "second": trainer.second.start(problem, generator),
+        }
+        self._saved_at = self._clock = time.monotonic()
+        self._spent = problem.cost.copy()
+
+    def begin(self) -> None:
+        """Record the start as row 0."""
+        if self.directory is not None:
+            self.directory.begin_history()
+        with self._charged_to("probing"):
+            measured = self._measure(set(self.trainer.measured))
+        self._record(measured)
+        self._evaluate("start")
+        self._keep_weights("start")
+        self.save()
+
+    def go_on(self, interruption: Interruption) -> None:
+        """Train until something ends the run."""
+        self.state.status = Status.RUNNING
+        self._end_if_done()
+        while self.state.status is Status.RUNNING:
+            with self._charged_to("training"):
+                complete = self.phases[self.state.phase].run_epoch(self._tick(interruption))
+            if complete:
+                self._finish_epoch()
+                self._end_if_done()
+            if interruption.requested and self.state.status is Status.RUNNING:
+                self.state.status = Status.INTERRUPTED
+        if self.state.status is not Status.INTERRUPTED:
+            self._evaluate("end")
+            self._keep_weights("end")
+        self.save()
+
+    def result(self) -> TrainingResult:
+        """What the run has come to."""
+        trainer, state = self.trainer, self.state
+        return TrainingResult(
+            history=state.history,
+            swaps=tuple(state.swaps),
+            evaluations=tuple(state.evaluations),
+            status=state.status,
+            cost={purpose: cost.copy() for purpose, cost in state.cost.items()},
+            settings=trainer.settings(),
+            run_dir=None if self.directory is None else self.directory.path,
+        )
+
+    # -- an epoch -----------------------------------------------------------------------------------------------
+
+    def _tick(self, interruption: Interruption) -> Any:
+        """What a phase calls after every step."""
+        listeners, state = self.trainer.listeners, self.state
+        told = False
+
+        def tick(share: float) -> bool:
+            nonlocal told
+            if listeners:
+                spent = state.gradient_equivalents + self.problem.cost.since(self._spent).gradient_equivalents
+                for listener in listeners:
+                    listener.progressed(state.epoch + share, spent, state.phase)
+                if interruption.requested and not told:
+                    told = True
+                    for listener in listeners:
+                        listener.stopping()
+            if self._due():
+                self._charge("training")
+                self.save()
+            return interruption.requested
+
+        return tick
+
+    def _finish_epoch(self) -> None:
+        """Measure, record, decide."""
+        state, phase = self.state, self.phases[self.state.phase]
+        measured = phase.finish_epoch()
+        with self._charged_to("probing"):
+            measured = {**measured, **self._measure(set(self.trainer.measured) - set(measured))}
+        state.epoch += 1
+        self._record(measured)
+        self._decide()
+        if self._due():
+            self.save()
+
+    def _measure(self, wanted: set[str]) -> dict[str, Value]:
+        """Loss and gradient norm over all data, as far as they are wanted."""
+        if "gradient_norm" in wanted:
+            loss, gradient = self.problem.loss_and_gradient()
+            return {"loss": float(loss), "gradient_norm": norm(gradient)}
+        return {"loss": float(self.problem.loss())} if "loss" in wanted else {}
+
+    def _record(self, measured: dict[str, Value]) -> None:
+        self._advance_clock()
+        num_steps = sum(phase.num_steps for phase in self.phases.values())
+        row = self.state.history.append(self.state.row(num_steps, measured))
+        if self.directory is not None:
+            self.directory.append(row)
+        for listener in self.trainer.listeners:
+            listener.recorded(row)
+
+    def _decide(self) -> None:
+        """Ask the policy of the present phase, and go over to the other one if it says so."""
+        state, trainer = self.state, self.trainer
+        policy = trainer.policy if state.phase == "first" else trainer.swap_back
+        if policy is None or (state.phase == "second" and state.num_swap_backs >= trainer.max_swap_backs):
+            return
+        decision = policy.decide(state.history)
+        if not decision.swap or not math.isfinite(loss_of(state.history[-1])):
+            return
+        back = state.phase == "second"
+        state.phase = "first" if back else "second"
+        swap = Swap(state.epoch, state.phase, decision.reason, decision.score, dict(decision.evidence))
+        state.swaps.append(swap)
+        self._evaluate("swap back" if back else "swap")
+        self._keep_weights(f"swap-{len(state.swaps)}")
+        self.save()
+        for listener in trainer.listeners:
+            listener.swapped(swap)
+
+    def _end_if_done(self) -> None:
+        state, trainer = self.state, self.trainer
+        last = state.history[-1]
+        if not math.isfinite(loss_of(last)) and any(name in last for name in ("loss", "loss_running")):
+            state.status = Status.NONFINITE
+        elif last.get("phase") == state.phase == "second" and last.get("status") in ("CONVERGED", "STALLED"):
+            state.status = Status[str(last["status"])]
+        elif trainer.epochs is not None and state.epoch >= trainer.epochs:
+            state.status = Status.MAX_STEPS
+        elif trainer.budget is not None and state.gradient_equivalents >= trainer.budget:
+            state.status = Status.BUDGET_SPENT
+
+    def _evaluate(self, moment: str) -> None:
+        """Losses and metrics on training and validation data, paid for by no budget."""
+        values: dict[str, float] = {}
+        with self._charged_to("reporting"):
+            for name, problem in (("train", self.problem), ("validation", self.validation)):
+                if problem is not None:
+                    values[f"{name}_loss"] = float(problem.loss())
+                    for metric, function in self.trainer.metrics.items():
+                        values[f"{name}_{metric}"] = problem.metric(function)
+        # The end of a run that is resumed with more epochs is an end no longer.
+        kept = [item for item in self.state.evaluations if item.moment != "end"]
+        self.state.evaluations = [*kept, Evaluation(moment, self.state.epoch, values)]
+
+    # -- saving -------------------------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        return self.directory is not None and time.monotonic() - self._saved_at >= self.trainer.checkpoint_seconds
+
+    def save(self) -> None:
+        """Write a checkpoint of everything."""
+        if self.directory is None:
+            return
+        self._advance_clock()
+        self.directory.save_checkpoint(
+            {
+                "identity": self._identity(),
+                "state": self.state.state_dict(),
+                "model": self.problem.model.state_dict(),
+                "phases": {name: phase.state_dict() for name, phase in self.phases.items()},
+                "random": get_random_states(),
+                "arithmetic": _arithmetic(),
+            }
+        )
+        self._saved_at = time.monotonic()
+
+    def load(self) -> None:
+        """Go back to the last checkpoint."""
+        assert self.directory is not None
+        saved = self.directory.load_checkpoint()
+        self._check_identity(saved.get("identity", {}))
+        _warn_of_other_arithmetic(saved)
+        rows = self.directory.cut_history(saved["state"]["num_rows"])
+        self.problem.model.load_state_dict(saved["model"])
+        self.state.load_state_dict(saved["state"], rows)
+        for name, phase in self.phases.items():
+            phase.load_state_dict(saved["phases"][name])
+        set_random_states(saved["random"])
+        for cost in self.state.cost.values():
+            self.problem.cost.add(cost)
+        self._spent = self.problem.cost.copy()
+        self._clock = time.monotonic()
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to fit."""
+        layout = self.problem.layout
+        return {
+            **self.trainer.settings(),
+            "parameters": "; ".join(f"{n} {tuple(s)}" for n, s in zip(layout.names, layout.shapes, strict=True)),
+            "dtype": str(layout.dtype),
+            "num_samples": str(self.problem.num_samples),
+            "data": self.data_id,
+        }
+
+    def _check_identity(self, saved: dict[str, Any]) -> None:
+        differences = [
+            f"{name} was {saved.get(name)!r} and is now {value!r}"
+            for name, value in self._identity().items()
+            if saved.get(name) != value
+        ]
+        if differences:
+            assert self.directory is not None
+            raise CheckpointError(
+                f"the run in {self.directory.path} was made with other settings: {'; '.join(differences)}. Resume it with "
+                "the problem and the trainer that it was begun with, or begin a new run in another directory."
+            )
+
+    def _keep_weights(self, name: str) -> None:
+        if self.directory is not None:
+            self.directory.save_weights(name, self.problem.model.state_dict())
+
+    # -- what time and work are charged to ----------------------------------------------------------------------
+
+    @contextmanager
+    def _charged_to(self, purpose: str) -> Iterator[None]:
+        yield
+        self._charge(purpose)
+
+    def _charge(self, purpose: str) -> None:
+        """Enter what the problem's ledger has gained since the last time."""
+        self.state.cost[purpose].add(self.problem.cost.since(self._spent))
+        self._spent = self.problem.cost.copy()
+
+    def _advance_clock(self) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self._clock
+        self._clock = now
+
+
+def _arithmetic() -> dict[str, str]:
+    """What decides how sums are rounded, besides the hardware."""
+    return {"torch": str(torch.__version__), "threads": str(torch.get_num_threads())}
+
+
+def _warn_of_other_arithmetic(saved: dict[str, Any]) -> None:
+    before, now = saved.get("arithmetic", {}), _arithmetic()
+    differences = [f"{name} was {before.get(name)} and is {value}" for name, value in now.items() if before.get(name) != value]
+    if differences:
+        warnings.warn(
+            f"the run goes on, but not bit for bit as it would have: {'; '.join(differences)}. Sums are rounded otherwise.",
+            stacklevel=4,
+        )

@@ -1,0 +1,227 @@
+"""The two-phase trainer: a first optimiser until a policy says swap, then a second one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from landscape.policies.base import SwapPolicy, check_requirements
+from landscape.policies.gradient_norm import GradientNormPeak
+from landscape.policies.search import SearchFailures
+from landscape.problem import Problem
+from landscape.training.interruption import Interruption
+from landscape.training.listener import Listener
+from landscape.training.phases import FullBatch, MiniBatches, PhaseFactory, as_phase
+from landscape.training.result import TrainingResult
+from landscape.training.run import Run
+from landscape.training.run_directory import RunDirectory, RunDirectoryError
+
+Metric = Callable[[Any, Any], Tensor | float]
+Record = Literal["all", "loss", "free"]
+
+#: What is measured at the end of a first-phase epoch, beyond what its steps gave for free.
+RECORDED: dict[str, frozenset[str]] = {
+    "all": frozenset({"loss", "gradient_norm"}),
+    "loss": frozenset({"loss"}),
+    "free": frozenset(),
+}
+_ALWAYS = frozenset({"epoch", "phase", "step", "gradient_equivalents", "forwards", "gradients", "samples", "seconds"})
+
+
+class Trainer:
+    """Train with one optimiser until a policy detects the swap point, and finish with another.
+
+    Parameters
+    ----------
+    first : MiniBatches, FullBatch or optimiser factory, optional
+        The first phase. Default: Adam at 1e-3 with mini-batches of 512, as in the seed paper. An optimiser factory
+        such as ``functools.partial(torch.optim.Adam, lr=1e-2)`` gets mini-batches of 512.
+    second : FullBatch, MiniBatches or optimiser factory, optional
+        The second phase. Default: :class:`landscape.ConjugateGradient` on full batches.
+    policy : SwapPolicy, optional
+        Decides after every first-phase epoch. Default: the seed paper's rule in its faithful reading,
+        ``GradientNormPeak(norm="mean_batch", min_epochs=2)``.
+    swap_back : SwapPolicy or None
+        Decides after every second-phase epoch whether the first phase goes on, as the safe resort. Default:
+        ``SearchFailures(patience=3)``. None: never.
+    max_swap_backs : int
+        How often it may do so.
+    epochs : int, optional
+        Epochs of both phases together, at least 1: passes over the data, then full-batch steps.
+    budget : float, optional
+        Gradient equivalents to spend, probing included; the run ends with the epoch that reaches it. At least one of
+        ``epochs`` and ``budget`` is needed.
+    record : {"all", "loss", "free"}
+        What to measure at the end of each first-phase epoch: loss and gradient norm over all data (1 GE), the loss
+        alone (1/3 GE), or only what the mini-batches give. What the policies need is measured in any case.
+    metrics : mapping of str to callable, optional
+        ``metric(output, target) -> mean over a batch``, evaluated at the start, at swaps and at the end.
+    seed : int
+        Orders the mini-batches. The model is the caller's to initialise.
+    run_dir : Path or str, optional
+        Keep the run there: history, checkpoints, weights. Without it nothing is written.
+    checkpoint_seconds : float
+        At most so much work is lost when the process is killed. Checkpoints are also made at swaps and at the end.
+    listeners : sequence of Listener
+        Told of progress.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+    MissingColumnError
+        If a policy reads a column that this run does not record.
+
+    Notes
+    -----
+    A run that is killed at any moment and resumed gives bit-identical parameters and history on the same machine
+    with the same number of threads (the ``seconds`` column excepted). Random augmentation in DataLoader workers is
+    repeated only from the beginning of an epoch.
+
+    References
+    ----------
+    Hrycej et al. (2025), arXiv:2510.25366, Algorithm 1.
+
+    Examples
+    --------
+    >>> import torch.nn.functional as F
+    >>> from landscape.policies import AfterEpochs
+    >>> _ = torch.manual_seed(0)
+    >>> inputs = torch.linspace(-1, 1, 64).unsqueeze(1)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    >>> problem = Problem(model, F.mse_loss, (inputs, inputs.sin()))
+    >>> result = Trainer(policy=AfterEpochs(3), epochs=12).fit(problem)
+    >>> result.swap_epoch, [segment.phase for segment in result.segments]
+    (3, ['first', 'second'])
+    """
+
+    def __init__(
+        self,
+        *,
+        first: PhaseFactory | Callable[..., torch.optim.Optimizer] | None = None,
+        second: PhaseFactory | Callable[..., torch.optim.Optimizer] | None = None,
+        policy: SwapPolicy | None = None,
+        swap_back: SwapPolicy | None = SearchFailures(),  # noqa: B008 - frozen and stateless
+        max_swap_backs: int = 3,
+        epochs: int | None = None,
+        budget: float | None = None,
+        record: Record = "all",
+        metrics: Mapping[str, Metric] | None = None,
+        seed: int = 0,
+        run_dir: Path | str | None = None,
+        checkpoint_seconds: float = 10.0,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.first = as_phase(first, MiniBatches)
+        self.second = as_phase(second, FullBatch)
+        self.policy = policy if policy is not None else GradientNormPeak(norm="mean_batch", min_epochs=2)
+        self.swap_back = swap_back
+        self.max_swap_backs = max_swap_backs
+        self.epochs = epochs
+        self.budget = budget
+        self.record = record
+        self.metrics = dict(metrics or {})
+        self.seed = seed
+        self.directory = None if run_dir is None else RunDirectory(run_dir)
+        self.checkpoint_seconds = checkpoint_seconds
+        self.listeners = tuple(listeners)
+        self._check()
+
+    def _check(self) -> None:
+        if self.epochs is None and self.budget is None:
+            raise ValueError(
+                "neither epochs nor budget was given, so the run would never end. Give epochs=... or budget=..."
+            )
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"epochs={self.epochs} was given; it must be at least 1.")
+        if self.budget is not None and not self.budget > 0:
+            raise ValueError(f"budget={self.budget} was given; it must be more than 0 gradient equivalents.")
+        if self.record not in RECORDED:
+            raise ValueError(f"record={self.record!r} was given; it is one of {', '.join(map(repr, RECORDED))}.")
+        if self.max_swap_backs < 0:
+            raise ValueError(f"max_swap_backs={self.max_swap_backs} was given; it must be 0 or more.")
+        if self.checkpoint_seconds < 0:
+            raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds} was given; it must be 0 or more.")
+        measurable = RECORDED["all"] | _ALWAYS
+        check_requirements(self.policy, measurable | self.first.records, "Choose a policy that reads these.")
+        if self.swap_back is not None:
+            check_requirements(self.swap_back, measurable | self.second.records, "Choose a policy that reads these.")
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """Columns to measure over all data at the end of an epoch, for the user and for the policies."""
+        policies = [self.policy] if self.swap_back is None else [self.policy, self.swap_back]
+        wanted = frozenset[str]().union(*(policy.requires for policy in policies))
+        return RECORDED[self.record] | (wanted & RECORDED["all"])
+
+    def settings(self) -> dict[str, str]:
+        """What decides the course of a run, as text that is the same in every process.
+
+        ``epochs`` and ``budget`` are left out: they only say where it ends, so a run may be resumed with more.
+        """
+        return {
+            "first": self.first.describe(),
+            "second": self.second.describe(),
+            "policy": repr(self.policy),
+            "swap_back": repr(self.swap_back),
+            "max_swap_backs": str(self.max_swap_backs),
+            "measured": ", ".join(sorted(self.measured)),
+            "seed": str(self.seed),
+        }
+
+    def fit(
+        self, problem: Problem, validation: Problem | None = None, *, resume: bool = False, data_id: str = ""
+    ) -> TrainingResult:
+        """Run to the end, to the budget, or until a stop is requested.
+
+        Parameters
+        ----------
+        problem : Problem
+            Trained in place: the model ends at the last point.
+        validation : Problem, optional
+            The same model on other data, evaluated at the start, at swaps and at the end.
+        resume : bool
+            Go on with the run in ``run_dir`` from its last checkpoint. The problem and the trainer must be made as they
+            were then.
+        data_id : str
+            A fingerprint of the data, kept in checkpoints so that a run is not resumed on other data.
+
+        Returns
+        -------
+        TrainingResult
+            After Ctrl-C or a termination signal too, with ``Status.INTERRUPTED``.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the directory holds another run, is in use by another process, or cannot be written.
+        CheckpointError
+            If the checkpoint is damaged or belongs to another run.
+        """
+        run = Run(self, problem, validation, data_id)
+        if self.directory is None:
+            if resume:
+                raise ValueError("resume=True was given without run_dir, so there is nothing to go on with.")
+            return self._conduct(run, resume=False)
+        with self.directory.hold():
+            if self.directory.has_run and not resume:
+                raise RunDirectoryError(
+                    f"{self.directory.path} already holds a run. Go on with it (resume=True, `landscape train --resume "
+                    f"{self.directory.path}`) or choose another directory."
+                )
+            return self._conduct(run, resume=resume and self.directory.checkpoint_file.exists())
+
+    def _conduct(self, run: Run, *, resume: bool) -> TrainingResult:
+        with Interruption() as interruption:
+            run.load() if resume else run.begin()
+            for listener in self.listeners:
+                listener.started(len(run.state.history))
+            run.go_on(interruption)
+        result = run.result()
+        for listener in self.listeners:
+            listener.ended(result)
+        return result
