@@ -11,17 +11,56 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from landscape import datasets, models
+    from landscape import datasets, models, policies
+    from landscape.config import TrainConfig
+    from landscape.cost import Cost
+    from landscape.experiment import train
     from landscape.optim.conjugate_gradient import ConjugateGradient
+    from landscape.problem import NonRepeatableError, Problem
     from landscape.status import Status
+    from landscape.tracking.history import History
+    from landscape.training.listener import Listener
+    from landscape.training.phases import FullBatch, MiniBatches
+    from landscape.training.result import TrainingResult
+    from landscape.training.trainer import Trainer
 
+# Where each public name lives, in the order of the computation.
 _LOCATIONS = {
-    "ConjugateGradient": "landscape.optim.conjugate_gradient",
+    "Problem": "landscape.problem",
+    "NonRepeatableError": "landscape.problem",
+    "Cost": "landscape.cost",
+    "History": "landscape.tracking.history",
     "Status": "landscape.status",
+    "ConjugateGradient": "landscape.optim.conjugate_gradient",
+    "Trainer": "landscape.training.trainer",
+    "MiniBatches": "landscape.training.phases",
+    "FullBatch": "landscape.training.phases",
+    "Listener": "landscape.training.listener",
+    "TrainingResult": "landscape.training.result",
+    "TrainConfig": "landscape.config",
+    "train": "landscape.experiment",
 }
-_SUBMODULES = ("datasets", "models")
+_SUBMODULES = ("datasets", "models", "policies")
 
-__all__ = ["ConjugateGradient", "Status", "__version__", "datasets", "models"]
+__all__ = [
+    "ConjugateGradient",
+    "Cost",
+    "FullBatch",
+    "History",
+    "Listener",
+    "MiniBatches",
+    "NonRepeatableError",
+    "Problem",
+    "Status",
+    "TrainConfig",
+    "Trainer",
+    "TrainingResult",
+    "__version__",
+    "datasets",
+    "models",
+    "policies",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

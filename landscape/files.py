@@ -6,6 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
+#: Ends the names of files that are being written, which begin with a dot.
+TEMPORARY_SUFFIX = ".tmp"
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace the file at ``path`` by ``content``, so that a crash at any moment leaves the old file or the new one.
@@ -34,7 +37,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     b'whole'
     """
     # The process id keeps a second writer (which the run lock forbids, but a copy of the folder may have) off our file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as file:
             file.write(content)

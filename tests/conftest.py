@@ -11,6 +11,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# Machines differ in speed and are shared: time is not what these tests are about. CI repeats the same examples.
+settings.register_profile(
+    "landscape", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("landscape")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landscape.tracking.history import Row
+from landscape.tracking.history import History, Row
 from landscape.training.result import Swap, TrainingResult
 
 
@@ -12,8 +12,8 @@ class Listener:
     A listener must not change the model or draw from the global random number generators.
     """
 
-    def started(self, history_length: int) -> None:
-        """The run begins, or goes on after ``history_length`` rows."""
+    def started(self, history: History, epochs: int | None, budget: float | None) -> None:
+        """The run begins, or goes on after the rows of ``history``, to ``epochs`` or ``budget`` gradient equivalents."""
 
     def progressed(self, epochs: float, gradient_equivalents: float, phase: str) -> None:
         """A step was made; ``epochs`` counts the part of the present epoch too."""

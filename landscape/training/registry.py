@@ -13,7 +13,9 @@ from landscape.specs import build_from, parse_spec
 from landscape.training.phases import FullBatch, MiniBatches
 
 
-def _adam(*, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, batch_size: int = 512) -> Any:
+def _adam(
+    *, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, batch_size: int = 512
+) -> Any:
     return MiniBatches(functools.partial(torch.optim.Adam, lr=lr, betas=betas, eps=eps), batch_size)
 
 
@@ -86,7 +88,7 @@ def build_second(spec: str) -> FullBatch:
     Examples
     --------
     >>> build_second("cg:beta=hz").describe()
-    "landscape.optim.conjugate_gradient.ConjugateGradient(beta='hz')"
+    "landscape.optim.conjugate_gradient.ConjugateGradient(beta='hz', line_search='quadratic')"
     """
     name, settings = parse_spec(spec)
     phase: FullBatch = build_from("second phase", SECOND_PHASES, name, settings)

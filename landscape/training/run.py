@@ -113,7 +113,7 @@ class Run:
                     told = True
                     for listener in listeners:
                         listener.stopping()
-            if self._due():
+            if share < 1 and self._due():  # a complete epoch is saved once it is recorded
                 self._charge("training")
                 self.save()
             return interruption.requested
@@ -284,7 +284,9 @@ def _arithmetic() -> dict[str, str]:
 
 def _warn_of_other_arithmetic(saved: dict[str, Any]) -> None:
     before, now = saved.get("arithmetic", {}), _arithmetic()
-    differences = [f"{name} was {before.get(name)} and is {value}" for name, value in now.items() if before.get(name) != value]
+    differences = [
+        f"{name} was {before.get(name)} and is {value}" for name, value in now.items() if before.get(name) != value
+    ]
     if differences:
         warnings.warn(
             f"the run goes on, but not bit for bit as it would have: {'; '.join(differences)}. Sums are rounded otherwise.",

@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 import torch
 
-from landscape.files import write_atomically
+from landscape.files import TEMPORARY_SUFFIX, write_atomically
 from landscape.tracking.history import Row, decode_lines, encode_header, encode_row
 from landscape.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -72,9 +72,16 @@ class RunDirectory:
                     f"another process is writing to {self.path}. Wait for it to end, stop it, or use another --run-dir."
                 ) from None
         try:
+            self._drop_unfinished_files()
             yield
         finally:
             lock.release()
+
+    def _drop_unfinished_files(self) -> None:
+        """Remove what processes that were killed in the middle of a write left behind."""
+        for folder in (self.path, self.weights_folder):
+            for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+                leftover.unlink(missing_ok=True)
 
     @property
     def has_run(self) -> bool:

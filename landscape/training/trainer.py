@@ -217,9 +217,12 @@ class Trainer:
 
     def _conduct(self, run: Run, *, resume: bool) -> TrainingResult:
         with Interruption() as interruption:
-            run.load() if resume else run.begin()
+            if resume:
+                run.load()
             for listener in self.listeners:
-                listener.started(len(run.state.history))
+                listener.started(run.state.history, self.epochs, self.budget)
+            if not resume:
+                run.begin()
             run.go_on(interruption)
         result = run.result()
         for listener in self.listeners:

@@ -1,0 +1,1 @@
+"""The command ``landscape``; everything it does is one call of the Python API."""

@@ -1,0 +1,82 @@
+"""The entry point: finds the command and answers for its failures. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from landscape import __version__
+
+#: One line for each command; `landscape COMMAND --help` tells the rest.
+COMMANDS = {
+    "train": "train a model with Adam, swap at a detected point, finish with conjugate gradients, write a report",
+}
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+
+    Returns
+    -------
+    int
+        0 if all went well, 1 if the work failed, 2 if the call was wrong, 130 if it was interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        _say(_help())
+        return 0 if given else USAGE_ERROR
+    if given[0] in ("-V", "--version"):
+        _say(f"landscape {__version__}")
+        return 0
+    command = _find(given[0])
+    if command is None:
+        _complain(f"landscape: there is no command {given[0]!r}. Commands: {', '.join(COMMANDS)}.")
+        return USAGE_ERROR
+    try:
+        return command(given[1:])
+    except (ValueError, OSError) as error:
+        _complain(f"landscape {given[0]}: {error if str(error) else type(error).__name__}")
+        return USAGE_ERROR if isinstance(error, ValueError) else 1
+    except KeyboardInterrupt:
+        _complain(f"\nlandscape {given[0]}: stopped at once; what the last checkpoint holds is kept.")
+        return INTERRUPTED
+
+
+def _find(name: str) -> Callable[[Sequence[str]], int] | None:
+    if name == "train":
+        from landscape.cli.train import train_command
+
+        return train_command
+    return None
+
+
+def _help() -> str:
+    lines = [f"  {name:10} {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: landscape COMMAND [options]",
+            "",
+            "Is the loss convex where this model stands, and when should training leave Adam?",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "  landscape COMMAND --help   options of a command",
+            "  landscape --version",
+        ]
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(text + "\n")

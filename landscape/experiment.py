@@ -1,0 +1,265 @@
+"""An experiment from one configuration: data, model, trainer, run directory, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import landscape
+from landscape import datasets, models, policies
+from landscape.config import TrainConfig, read_config, write_config
+from landscape.datasets import ImageData
+from landscape.problem import Problem
+from landscape.report.training_report import report_document, write_report
+from landscape.training.listener import Listener
+from landscape.training.registry import build_first, build_second
+from landscape.training.result import TrainingResult
+from landscape.training.run_directory import RunDirectoryError
+from landscape.training.trainer import Trainer
+
+CONFIG_FILE = "config.toml"
+#: The paper's models take images of this size; smaller ones are padded with zeros.
+_PAPER_SIZE = 32
+
+
+def train(
+    config: TrainConfig | None = None,
+    *,
+    resume: Path | str | None = None,
+    listeners: Sequence[Listener] = (),
+    **settings: Any,
+) -> TrainingResult:
+    """Train a model on image data in two phases and write a report: what ``landscape train`` does.
+
+    Parameters
+    ----------
+    config : TrainConfig, optional
+        The choices. Default: digits with an MLP, about a minute.
+    resume : Path or str, optional
+        Go on with the run in this folder instead; then only ``epochs`` and ``budget_ge`` may be given, to go on for
+        longer.
+    listeners : sequence of Listener
+        Told of progress.
+    **settings
+        Fields of :class:`TrainConfig`, which win over ``config``.
+
+    Returns
+    -------
+    TrainingResult
+        Also kept in ``result.run_dir``: ``config.toml``, ``history.jsonl``, ``checkpoint.pt``, ``weights/``,
+        ``report.html`` and ``report.json``.
+
+    Raises
+    ------
+    ValueError
+        If a setting does not exist or is out of range.
+    DatasetError
+        If the data's files are missing or damaged.
+    RunDirectoryError
+        If the folder holds another run, is in use, or cannot be written.
+    CheckpointError
+        If a run to be resumed is damaged or was made with other data.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> result = train(num_train=200, epochs=5, policy="after-epochs:epochs=2", run_dir=f"{folder.name}/run")
+    >>> result.swap_epoch
+    2
+    >>> sorted(path.name for path in result.run_dir.iterdir() if not path.name.startswith("."))
+    ['checkpoint.pt', 'config.toml', 'history.jsonl', 'report.html', 'report.json', 'weights']
+    >>> folder.cleanup()
+    """
+    chosen = (
+        _resumed(resume, settings) if resume is not None else dataclasses.replace(config or TrainConfig(), **settings)
+    )
+    if resume is not None and config is not None:
+        raise ValueError("both config and resume were given; a resumed run brings its own configuration.")
+    chosen.check()
+    experiment = build_experiment(chosen.resolved(), listeners)
+    return experiment.run(resume=resume is not None)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The parts of a run, made and ready.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Where they came from; every default filled in.
+    data : ImageData
+        The images.
+    problem, validation : Problem
+        The model on training and on test images.
+    trainer : Trainer
+        With its run directory.
+    """
+
+    config: TrainConfig
+    data: ImageData
+    problem: Problem
+    validation: Problem
+    trainer: Trainer
+
+    def run(self, *, resume: bool) -> TrainingResult:
+        """Train, and write the report whatever way the run ended."""
+        directory = self.trainer.directory
+        assert directory is not None
+        begun = (directory.path / CONFIG_FILE).exists() or directory.has_run
+        if begun and not resume:
+            raise RunDirectoryError(
+                f"{directory.path} already holds a run. Go on with it (`landscape train --resume {directory.path}`) or choose "
+                "another --run-dir."
+            )
+        with directory.hold():
+            directory.write(CONFIG_FILE, write_config(self.config))
+        result = self.trainer.fit(
+            self.problem, self.validation, resume=directory.has_run, data_id=self.data.fingerprint()
+        )
+        title = f"{self.config.model} on {self.config.data}"
+        write_report(directory, report_document(result, title=title, provenance=self.provenance()))
+        return result
+
+    def provenance(self) -> dict[str, str]:
+        """What somebody needs to repeat the run."""
+        data = self.data
+        return {
+            "landscape": landscape.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "threads": str(torch.get_num_threads()),
+            "device": str(self.problem.layout.device),
+            "model": f"{self.config.model}, {self.problem.num_params} parameters, {self.config.dtype}",
+            "data": f"{data.name}, {data.num_train} training and {data.num_test} test images",
+            "data fingerprint": data.fingerprint(),
+            "loss": self.config.loss,
+            "seed": str(self.config.seed),
+        }
+
+
+def build_experiment(config: TrainConfig, listeners: Sequence[Listener] = ()) -> Experiment:
+    """Make every part of a run, the cheap and refusable ones first.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Checked and resolved.
+    listeners : sequence of Listener
+        Told of progress.
+
+    Returns
+    -------
+    Experiment
+    """
+    make_trainer = functools.partial(
+        Trainer,
+        first=build_first(config.first),
+        second=build_second(config.second),
+        policy=policies.build(config.policy),
+        swap_back=None if config.swap_back == "never" else policies.build(config.swap_back),
+        epochs=config.epochs,
+        budget=config.budget_ge,
+        record=config.record,
+        metrics={"accuracy": accuracy},
+        seed=config.seed,
+        checkpoint_seconds=config.checkpoint_seconds,
+        listeners=listeners,
+    )
+    make_trainer()  # refuses what it must before any data are read
+    device = _device(config.device)
+    data = datasets.load(
+        config.data,
+        root=config.data_root,
+        num_train=config.num_train,
+        pad_to=None if config.model == "mlp" else _PAPER_SIZE,
+        seed=config.seed,
+    )
+    dtype = torch.float64 if config.dtype == "float64" else torch.float32
+    model = models.build(
+        config.model,
+        channels=data.channels,
+        num_classes=data.num_classes,
+        image_size=data.image_size,
+        seed=config.seed,
+    ).to(device, dtype)
+    run_dir = Path(config.run_dir) if config.run_dir is not None else _new_run_dir(config)
+    return Experiment(
+        config=dataclasses.replace(config, run_dir=str(run_dir)),
+        data=data,
+        problem=_problem(model, data, "train", config, dtype),
+        validation=_problem(model, data, "test", config, dtype),
+        trainer=make_trainer(run_dir=run_dir),
+    )
+
+
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """Share of samples whose largest output is that of the target's class; targets are labels or one-hot."""
+    labels = target if target.dim() == 1 else target.argmax(dim=1)
+    return (output.argmax(dim=1) == labels).double().mean()
+
+
+def _problem(model: nn.Module, data: ImageData, part: str, config: TrainConfig, dtype: torch.dtype) -> Problem:
+    inputs = (data.train_inputs if part == "train" else data.test_inputs).to(dtype)
+    labels = data.train_labels if part == "train" else data.test_labels
+    targets = data.one_hot(labels).to(dtype) if config.loss == "mse" else labels
+    device = next(model.parameters()).device
+    loss_fn = F.mse_loss if config.loss == "mse" else F.cross_entropy
+    return Problem(model, loss_fn, (inputs.to(device), targets.to(device)), batch_size=config.micro_batch_size)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={name!r} cannot be used here: {str(error).splitlines()[0]} Use 'cpu' or 'auto'."
+        ) from error
+    return device
+
+
+def _resumed(folder: Path | str, settings: dict[str, Any]) -> TrainConfig:
+    """The configuration of a run that was begun, with a new end if one is given."""
+    path = Path(folder) / CONFIG_FILE
+    if not path.exists():
+        raise RunDirectoryError(
+            f"{folder} holds no run to resume: there is no {CONFIG_FILE} in it. Give the folder that `landscape train` named "
+            "when it began."
+        )
+    others = sorted(set(settings) - {"epochs", "budget_ge"})
+    if others:
+        raise ValueError(
+            f"a resumed run brings its own settings, but {', '.join(others)} was given. Only epochs and budget_ge may be "
+            "given with resume; for other settings begin a new run."
+        )
+    config = TrainConfig(**read_config(path))
+    config = dataclasses.replace(config, run_dir=str(folder))  # it may have been moved
+    if settings:  # a new end replaces the old one, whichever of the two it was
+        config = dataclasses.replace(config, **{"epochs": None, "budget_ge": None, **settings})
+    return config
+
+
+def _new_run_dir(config: TrainConfig) -> Path:
+    """A folder under runs/ that does not exist yet."""
+    name = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{config.data}-{config.model}"
+    path = Path("runs") / name
+    for number in range(2, 1000):
+        if not path.exists():
+            break
+        path = Path("runs") / f"{name}-{number}"
+    return path
