@@ -32,9 +32,8 @@ class MLP(nn.Module):
 
     Notes
     -----
-    Weights start uniform as in Glorot and Bengio (2010), *Understanding the difficulty of training deep feedforward
-    neural networks*, equation 16; biases start at zero. The last layer is linear: its outputs are compared with
-    one-hot targets, or taken as logits.
+    The initial weights are torch's own. The last layer is linear: its outputs are compared with one-hot targets, or
+    taken as logits.
 
     Examples
     --------
@@ -63,10 +62,7 @@ class MLP(nn.Module):
         for width_in, width_out in pairwise((channels * image_size**2, *hidden, num_classes)):
             if layers:
                 layers.append(activation())
-            linear = nn.Linear(width_in, width_out)
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
-            layers.append(linear)
+            layers.append(nn.Linear(width_in, width_out))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:

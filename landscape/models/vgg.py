@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from landscape.models.initialisation import start_head
 from landscape.models.shapes import check_images, check_sizes
 
 _IMAGE_SIZE = 32
@@ -30,8 +29,7 @@ class VGG5(nn.Module):
     Convolutions of 3 x 3 keep height and width (one zero on each side) and have 32, 64 and 64 outputs; after each come
     ReLU and max pooling of 2 x 2. Then linear layers 1024 -> 64 and, after a ReLU, 64 -> M. All have biases: 121,994
     parameters for MNIST. The paper names depth, pooling and activation; the widths are reconstructed from the ratios
-    Q it prints. Layers followed by ReLU start normal as in He et al. (2015), *Delving deep into rectifiers*, section
-    2.2; the last layer starts normal with spread 0.02, cut off at two spreads; biases start at zero.
+    Q it prints. The initial weights are torch's own for each layer.
 
     ReLU and max pooling are differentiable almost everywhere only: the Hessian is that of the smooth piece on which the
     weights lie, and knows nothing about the kinks between the pieces.
@@ -59,7 +57,6 @@ class VGG5(nn.Module):
         self.hidden = nn.Linear(1024, 64)
         self.activation = nn.ReLU()
         self.head = nn.Linear(64, num_classes)
-        _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, c, 32, 32) to outputs (N, M)."""
@@ -71,12 +68,3 @@ class VGG5(nn.Module):
 
 def _convolution(channels_in: int, channels_out: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     return nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
-
-
-def _initialise(model: VGG5) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    start_head(model.head)

@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from landscape.models.initialisation import start_head
 from landscape.models.shapes import check_images, check_sizes
 
 
@@ -51,8 +50,7 @@ class ViT(nn.Module):
     linear layer with bias. For MNIST the whole model has 154,058 parameters.
 
     Where the paper is silent this is our choice: the norm before each part rather than after it, the place of the
-    second norm without MLP, and the start: matrices uniform as in Glorot and Bengio (2010), except the last layer, which
-    is normal with spread 0.02, cut off at two spreads; biases zero, norms one.
+    second norm without MLP, and the initial weights, which are torch's own for each layer.
 
     Attention is written as two matrix products and a softmax on purpose: fused attention has no second derivative.
 
@@ -103,7 +101,6 @@ class ViT(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, num_classes)
-        _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, c, s, s) to outputs (N, M)."""
@@ -174,12 +171,3 @@ def sinusoidal_positions(num_tokens: int, width: int) -> Tensor:
     frequencies = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10_000.0) / width))
     angles = torch.arange(num_tokens, dtype=torch.float64)[:, None] * frequencies
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).to(torch.get_default_dtype())
-
-
-def _initialise(model: ViT) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    start_head(model.head)

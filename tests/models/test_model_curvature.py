@@ -17,7 +17,7 @@ class Case:
         self.params = list(self.model.parameters())
         self.images = torch.rand(4, 2, 32, 32, dtype=torch.float64, generator=generator)
         self.targets = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 1]]
-        # Away from the start, where norms are all one and biases all zero.
+        # Away from the start, where norms are all one and their biases all zero.
         with torch.no_grad():
             for param in self.params:
                 param += 0.05 * torch.randn(param.shape, dtype=torch.float64, generator=generator)
