@@ -102,7 +102,7 @@ def test_each_model_learns_real_digits(name):
     model = build(name, channels=1, num_classes=10, seed=0)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 
-    for _ in range(40):
+    for _ in range(120):
         optimizer.zero_grad()
         torch.nn.functional.mse_loss(model(images), targets).backward()
         optimizer.step()
