@@ -1,0 +1,80 @@
+"""The page of a report: the template, and what it needs to show numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from landscape.report.words import amount, epochs, from_json, metric, metric_name, number, unbroken
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TEMPLATE = "training.html.j2"
+#: What the parts of the cost are.
+PURPOSES = {
+    "training": "steps, line searches included",
+    "probing": "recording losses and gradient norms along the way",
+    "reporting": "evaluations at the start, at swaps and at the end; no budget pays for them",
+}
+
+
+def page(document: Mapping[str, Any], *, loss_figure: str, norm_figure: str, norm_words: str) -> str:
+    """Fill the template.
+
+    Parameters
+    ----------
+    document : mapping
+        See :func:`landscape.report.training_report.report_document`. Every text in it is escaped.
+    loss_figure, norm_figure : str
+        ``<svg>`` elements.
+    norm_words : str
+        Which norm the second figure shows.
+
+    Returns
+    -------
+    str
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("landscape.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        amount=lambda value: amount(from_json(value)),
+        number=lambda value: number(from_json(value)),
+        metric=lambda value, name: metric(name, from_json(value)),
+        metric_name=metric_name,
+        commands=_commands,
+    )
+    names = list(dict.fromkeys(name for item in document["evaluations"] for name in item["values"]))
+    return environment.get_template(TEMPLATE).render(
+        document=document,
+        metrics=names,
+        purposes=PURPOSES,
+        epochs=epochs,
+        loss_figure=Markup(loss_figure),
+        norm_figure=Markup(norm_figure),
+        norm_words=norm_words,
+    )
+
+
+def _commands(text: str) -> Markup:
+    """What stands between backticks as code whose words are not broken at their dashes, the rest escaped."""
+    from markupsafe import Markup, escape
+
+    pieces = [_command(piece) if index % 2 else escape(piece) for index, piece in enumerate(unbroken(text).split("`"))]
+    return Markup("").join(pieces)
+
+
+def _command(text: str) -> Markup:
+    from markupsafe import Markup
+
+    words = Markup(" ").join(Markup("<span>{}</span>").format(word) for word in text.split(" "))
+    return Markup("<code>{}</code>").format(words)
