@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
     try:
         return command(given[1:])
+    except BrokenPipeError:
+        # Whoever read our output has gone, as in `landscape train | head`; the run and its report are on the disk.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, OSError) as error:
         _complain(f"landscape {given[0]}: {error if str(error) else type(error).__name__}")
         return USAGE_ERROR if isinstance(error, ValueError) else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -56,13 +57,13 @@ class ProgressBar(Listener):
         """Say above the bar when and why the phase changed."""
         if self._bar is not None:
             back = "back to the first phase" if swap.to_phase == "first" else "to the second phase"
-            self._bar.write(f"epoch {swap.epoch}: swap {back}: {swap.reason}")
+            self._write(f"epoch {swap.epoch}: swap {back}: {swap.reason}")
             self._describe(swap.to_phase)
 
     def stopping(self) -> None:
         """Say that the request was heard."""
         if self._bar is not None:
-            self._bar.write("stopping after this step, then saving; once more to stop at once")
+            self._write("stopping after this step, then saving; once more to stop at once")
 
     def ended(self, result: TrainingResult) -> None:
         """Close the bar."""
@@ -70,6 +71,11 @@ class ProgressBar(Listener):
             self._bar.refresh()
             self._bar.close()
             self._bar = None
+
+    def _write(self, line: str) -> None:
+        """Above the bar and where the bar is: standard output is for the verdict, and may be closed by then."""
+        assert self._bar is not None
+        self._bar.write(line, file=sys.stderr)
 
     def _describe(self, phase: str) -> None:
         assert self._bar is not None

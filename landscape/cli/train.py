@@ -50,6 +50,7 @@ def train_command(arguments: Sequence[str]) -> int:
     out.write(f"report: {result.run_dir}/report.html\n")
     if interrupted:
         out.write(f"resume: landscape train --resume {result.run_dir}\n")
+    out.flush()
     return INTERRUPTED if interrupted else int(result.status is Status.NONFINITE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -13,6 +14,11 @@ class Interruption:
 
     Used as a context manager around a training loop, which asks :attr:`requested` between steps. Outside the main
     thread, where Python delivers no signals, it does nothing.
+
+    Parameters
+    ----------
+    notify : callable, optional
+        Called at once when the request comes, so that somebody who waits for a long step knows that it was heard.
 
     Examples
     --------
@@ -24,8 +30,9 @@ class Interruption:
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, notify: Callable[[], None] | None = None) -> None:
         self.requested = False
+        self._notify = notify
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -43,3 +50,5 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if self._notify is not None:
+            self._notify()

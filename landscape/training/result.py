@@ -89,10 +89,11 @@ class Segment:
 
     @property
     def halvings_per_100_equivalents(self) -> float:
-        """How often the loss was halved per 100 GE of steps: log2(before / after) / GE * 100."""
-        if not (self.loss_before > 0 and self.loss_after > 0 and self.gradient_equivalents > 0):
+        """How often the loss was halved per 100 GE of steps, log2(before / after) / GE * 100; NaN if that says nothing."""
+        losses = (self.loss_before, self.loss_after)
+        if not (all(0 < loss < math.inf for loss in losses) and self.gradient_equivalents > 0):
             return math.nan
-        return math.log2(self.loss_before / self.loss_after) / self.gradient_equivalents * 100
+        return (math.log2(self.loss_before) - math.log2(self.loss_after)) / self.gradient_equivalents * 100
 
 
 @dataclass(frozen=True)

@@ -101,18 +101,12 @@ class Run:
     def _tick(self, interruption: Interruption) -> Any:
         """What a phase calls after every step."""
         listeners, state = self.trainer.listeners, self.state
-        told = False
 
         def tick(share: float) -> bool:
-            nonlocal told
             if listeners:
                 spent = state.gradient_equivalents + self.problem.cost.since(self._spent).gradient_equivalents
                 for listener in listeners:
                     listener.progressed(state.epoch + share, spent, state.phase)
-                if interruption.requested and not told:
-                    told = True
-                    for listener in listeners:
-                        listener.stopping()
             if share < 1 and self._due():  # a complete epoch is saved once it is recorded
                 self._charge("training")
                 self.save()

@@ -215,8 +215,12 @@ class Trainer:
                 )
             return self._conduct(run, resume=resume and self.directory.checkpoint_file.exists())
 
+    def _tell_stopping(self) -> None:
+        for listener in self.listeners:
+            listener.stopping()
+
     def _conduct(self, run: Run, *, resume: bool) -> TrainingResult:
-        with Interruption() as interruption:
+        with Interruption(self._tell_stopping) as interruption:
             if resume:
                 run.load()
             for listener in self.listeners:
