@@ -18,8 +18,8 @@ class Status(str, enum.Enum):
     INTERRUPTED = "Stopped on request; everything up to here is kept and the run can be resumed."
     ACCEPTED = "The line search found a point that satisfies its acceptance test."
     SEARCH_FAILED = (
-        "No trial point along this direction lowered the loss; the best point known was restored. The loss may be at its "
-        "rounding noise, or the direction may be poor: the next step starts from steepest descent with a shorter step."
+        "No trial point along this direction passed the acceptance test; the lowest point known was restored. The loss may "
+        "be at its rounding noise, or the direction may be poor: the next step restarts from steepest descent."
     )
     STALLED = (
         "Line searches along steepest descent failed repeatedly: the loss cannot be lowered further in this precision. "
