@@ -224,7 +224,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], content: Any) -> Any:
     if isinstance(content, tuple) and hasattr(content, "_fields"):
         return type(content)(*(map_tensors(function, item) for item in content))
     if isinstance(content, (list, tuple)):
-        return type(content)(map_tensors(function, item) for item in content)
+        # A pair of tensors is what every step of a first phase takes: no second call for each of them.
+        return type(content)([function(i) if isinstance(i, Tensor) else map_tensors(function, i) for i in content])
     if isinstance(content, Mapping):
         mapped = {key: map_tensors(function, item) for key, item in content.items()}
         return mapped if type(content) is dict else type(content)(mapped)  # type: ignore[call-arg]
@@ -317,7 +318,7 @@ def _slicer(start: int, stop: int) -> Callable[[Tensor], Tensor]:
 
 
 def _picker(chosen: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda tensor: tensor[chosen.to(tensor.device)]
+    return lambda tensor: tensor[chosen if tensor.device == chosen.device else chosen.to(tensor.device)]
 
 
 def _shuffled(num_samples: int, size: int, generator: torch.Generator) -> list[Tensor]:

@@ -319,7 +319,7 @@ class Problem:
         as a gradient over the batch's samples.
         """
         content = to_device(batch.content, self.layout.device)
-        loss = _checked_scalar(self._module(content))
+        loss = _checked_scalar(self._module.closure(self.model, content))
         self.cost.charge_gradient(batch.num_samples)
         return loss / batch.num_samples if self._resolved_weighting().kind == "sum" else loss
 
@@ -458,7 +458,7 @@ def _checked_scalar(value: Any) -> Tensor:
         raise ValueError(
             f"the loss is {given}; it must be one real floating-point number as a tensor. Reduce it with .mean() or .sum()."
         )
-    return value.reshape(())
+    return value if value.dim() == 0 else value.reshape(())
 
 
 def _check_differentiable(value: Tensor) -> None:

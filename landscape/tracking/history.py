@@ -47,6 +47,7 @@ class History:
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._rows: list[Row] = []
+        self._stretch_start = 0  # kept, since policies ask for the latest stretch after every epoch
         for row in rows:
             self.append(row)
 
@@ -79,6 +80,8 @@ class History:
             If a value is not of its column's type (numbers, text or None for columns of one's own).
         """
         checked = {name: _checked(name, value) for name, value in row.items() if value is not None}
+        if self._rows and checked.get("phase") != self._rows[-1].get("phase"):
+            self._stretch_start = len(self._rows)
         self._rows.append(MappingProxyType(checked))
         return self._rows[-1]
 
@@ -92,20 +95,15 @@ class History:
 
     def select(self, **values: Value) -> History:
         """The rows in which every named column has the given value, as a history of their own."""
-        return self._of([row for row in self if all(row.get(name) == value for name, value in values.items())])
+        return History(row for row in self if all(row.get(name) == value for name, value in values.items()))
 
     def stretch(self) -> History:
         """The latest unbroken run of rows of one phase: what has happened since the last swap."""
-        rows: list[Row] = []
-        for row in reversed(self._rows):
-            if rows and row.get("phase") != rows[-1].get("phase"):
-                break
-            rows.append(row)
-        return self._of(rows[::-1])
+        return self._of(self._rows[self._stretch_start :])
 
     @classmethod
     def _of(cls, rows: list[Row]) -> History:
-        """Rows that were checked before: policies take them after every epoch, so no second check."""
+        """Rows of one phase that were checked before: no second check, for the same reason."""
         history = cls()
         history._rows = rows
         return history

@@ -150,6 +150,8 @@ class MiniBatchPhase:
         self.settings = settings
         self.generator = generator
         self.num_steps = 0
+        self._parameters = problem.parameters
+        self._gradient = torch.empty(problem.num_params, dtype=problem.layout.dtype, device=problem.layout.device)
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
@@ -157,8 +159,7 @@ class MiniBatchPhase:
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._sizes: list[int] = []
-        layout = self.problem.layout
-        self._gradient_sum = torch.zeros(layout.num_params, dtype=layout.dtype, device=layout.device)
+        self._gradient_sum = torch.zeros_like(self._gradient)
 
     def run_epoch(self, tick: Tick) -> bool:
         """One pass over the data, or what is left of it."""
@@ -169,6 +170,7 @@ class MiniBatchPhase:
             for batch in batches:
                 self._step(batch)
                 seen += batch.num_samples
+                del batch  # or two of them would be held while the next one is made
                 if tick(seen / self.problem.num_samples) and seen < self.problem.num_samples:
                     return False
         return True
@@ -177,7 +179,8 @@ class MiniBatchPhase:
         self.optimizer.zero_grad()
         loss = self.problem.minibatch_loss(batch)
         loss.backward()
-        gradient = torch.cat([_flat_gradient(parameter) for parameter in self.problem.parameters])
+        parts = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in self._parameters]
+        gradient = torch.cat(parts, out=self._gradient)
         self._norms.append(torch.linalg.vector_norm(gradient))
         self._losses.append(loss.detach())
         self._gradient_sum.add_(gradient, alpha=batch.num_samples)
@@ -187,12 +190,13 @@ class MiniBatchPhase:
 
     def finish_epoch(self) -> dict[str, Value]:
         """Running loss (by samples), mean of the norms (by batches), norm of the mean gradient (by samples)."""
-        sizes = torch.tensor(self._sizes, dtype=torch.float64)
-        losses = torch.stack(self._losses).to("cpu", torch.float64)
+        # One read from the device for the whole epoch; the sums are then taken in Python's float64.
+        losses, norms = torch.stack([*self._losses, *self._norms]).view(2, -1).tolist()
+        num_samples = sum(self._sizes)
         columns: dict[str, Value] = {
-            "loss_running": float((losses * sizes).sum() / sizes.sum()),
-            "gradient_norm_mean_batch": float(torch.stack(self._norms).to("cpu", torch.float64).mean()),
-            "gradient_norm_batch_mean": norm(self._gradient_sum) / sum(self._sizes),
+            "loss_running": sum(loss * size for loss, size in zip(losses, self._sizes, strict=True)) / num_samples,
+            "gradient_norm_mean_batch": sum(norms) / len(norms),
+            "gradient_norm_batch_mean": norm(self._gradient_sum) / num_samples,
         }
         self._begin_epoch()
         return columns
@@ -300,10 +304,6 @@ def _plain(value: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
-def _flat_gradient(parameter: torch.nn.Parameter) -> Tensor:
-    return parameter.new_zeros(parameter.numel()) if parameter.grad is None else parameter.grad.reshape(-1)
-
-
 def norm(vector: Tensor) -> float:
     """2-norm, accumulated in float64."""
     return float(
@@ -317,11 +317,11 @@ def _train_mode(model: torch.nn.Module, mode: str) -> Iterator[None]:
     if mode == "keep":
         yield
         return
-    modules = list(model.modules())
-    flags = [module.training for module in modules]
-    model.train()
+    in_eval = [module for module in model.modules() if not module.training]
+    if in_eval:
+        model.train()
     try:
         yield
     finally:
-        for module, flag in zip(modules, flags, strict=True):
-            module.training = flag
+        for module in in_eval:
+            module.training = False
