@@ -23,7 +23,9 @@ def main(run: Path) -> None:
     assert page.count("<svg") >= 2 and "<script" not in page and len(page.encode()) < 1_000_000
     for name in ("config.toml", "checkpoint.pt", "weights/start.pt", "weights/swap-1.pt", "weights/end.pt"):
         assert (run / name).stat().st_size > 0, name
-    sys.stdout.write(f"{run.name}: loss {losses[0]:.4f} -> {losses[-1]:.4f} in {len(history) - 1} epochs, report checked\n")
+    sys.stdout.write(
+        f"{run.name}: loss {losses[0]:.4f} -> {losses[-1]:.4f} in {len(history) - 1} epochs, report checked\n"
+    )
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from landscape import datasets, models, policies
+    from landscape.autodiff.guards import NonRepeatableError
     from landscape.config import TrainConfig
     from landscape.cost import Cost
     from landscape.experiment import train
     from landscape.optim.conjugate_gradient import ConjugateGradient
-    from landscape.problem import NonRepeatableError, Problem
+    from landscape.problem import Problem
     from landscape.status import Status
     from landscape.tracking.history import History
     from landscape.training.listener import Listener
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 # Where each public name lives, in the order of the computation.
 _LOCATIONS = {
     "Problem": "landscape.problem",
-    "NonRepeatableError": "landscape.problem",
+    "NonRepeatableError": "landscape.autodiff.guards",
     "Cost": "landscape.cost",
     "History": "landscape.tracking.history",
     "Status": "landscape.status",

@@ -257,6 +257,12 @@ def count_samples(content: Any) -> int:
     return lengths.pop() if len(lengths) == 1 else 1
 
 
+def first_two(batches: Batches) -> tuple[Batch, Batch | None]:
+    """The first batch of a pass and, if there is one, the second."""
+    iterator = iter(batches)
+    return next(iterator), next(iterator, None)
+
+
 def split_in_two(batch: Batch) -> tuple[Batch, Batch] | None:
     """The two halves of a batch whose tensors all have one entry per sample; None for any other."""
     tensors = tensors_in(batch.content)

@@ -11,18 +11,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from landscape.autodiff.flat import ParameterLayout
-from landscape.autodiff.guards import exact_arithmetic, unrepeatable_modules
+from landscape.autodiff.guards import NonRepeatableError, exact_arithmetic, refuse_unrepeatable_modules
 from landscape.autodiff.leave_no_trace import leave_no_trace
-from landscape.batches import Batch, Batches, as_batches, split_in_two, to_device
+from landscape.batches import Batch, Batches, as_batches, first_two, split_in_two, to_device
 from landscape.cost import Cost
-from landscape.weighting import LossWeighting, Reduction, measured_kind, weighting_of
+from landscape.losses.module import Closure, LossModule, as_pair, check_differentiable, checked_scalar, supervised
+from landscape.losses.weighting import LossWeighting, Reduction, measured_kind, weighting_of
 
 Mode = Literal["eval", "train"]
-Closure = Callable[[nn.Module, Any], Tensor]
-
-
-class NonRepeatableError(ValueError):
-    """The loss is not a function of the parameters alone, so there is no landscape to speak of."""
 
 
 class Problem:
@@ -91,7 +87,7 @@ class Problem:
     ) -> None:
         weighting = weighting_of(loss_fn, reduction)
         batches = as_batches(data, batch_size)
-        self._setup(model, _supervised(loss_fn), batches, params, mode, weighting)
+        self._setup(model, supervised(loss_fn), batches, params, mode, weighting)
         self.loss_fn: Callable[..., Tensor] | None = loss_fn
 
     @classmethod
@@ -160,7 +156,7 @@ class Problem:
         self.layout = ParameterLayout(model, params)
         self.cost = Cost(batches.num_samples)
         self._weighting = weighting
-        self._module = _LossModule(model, closure)
+        self._module = LossModule(model, closure)
         if mode == "train":
             self._refuse_unrepeatable()
 
@@ -268,7 +264,7 @@ class Problem:
             total_weight = 0.0
             for content, weight, samples in self._pass():
                 value = self._unreduced(self._evaluate(content, leaves), weight)
-                _check_differentiable(value)
+                check_differentiable(value)
                 grads = torch.autograd.grad(value, leaves or self.parameters, allow_unused=True)
                 self.cost.charge_gradient(samples)
                 for piece, grad in zip(pieces, grads, strict=True):
@@ -319,7 +315,7 @@ class Problem:
         as a gradient over the batch's samples.
         """
         content = to_device(batch.content, self.layout.device)
-        loss = _checked_scalar(self._module.closure(self.model, content))
+        loss = checked_scalar(self._module.closure(self.model, content))
         self.cost.charge_gradient(batch.num_samples)
         return loss / batch.num_samples if self._resolved_weighting().kind == "sum" else loss
 
@@ -336,7 +332,7 @@ class Problem:
         total = 0.0
         with self._probing(), torch.no_grad():
             for batch in self.batches:
-                inputs, target = _pair(to_device(batch.content, self.layout.device))
+                inputs, target = as_pair(to_device(batch.content, self.layout.device))
                 total += float(metric_fn(self.model(inputs), target)) * batch.num_samples
                 self.cost.charge_forward(batch.num_samples)
         return total / self.num_samples
@@ -362,9 +358,9 @@ class Problem:
 
     def _evaluate(self, content: Any, leaves: Sequence[Tensor] | None) -> Tensor:
         if leaves is None:
-            return _checked_scalar(self._module(content))
+            return checked_scalar(self._module(content))
         swapped = {f"model.{name}": leaf for name, leaf in zip(self.layout.names, leaves, strict=True)}
-        return _checked_scalar(functional_call(self._module, swapped, (content,)))
+        return checked_scalar(functional_call(self._module, swapped, (content,)))
 
     def _unreduced(self, value: Tensor, weight: float) -> Tensor:
         """A batch's contribution to the sum over all data."""
@@ -373,7 +369,7 @@ class Problem:
     def _resolved_weighting(self) -> LossWeighting:
         """How batches count; measured once on the first batch if the loss itself does not tell."""
         if self._weighting is None:
-            first, second = _first_two(self.batches)
+            first, second = first_two(self.batches)
             halves = split_in_two(first)
             kind: Literal["samples", "sum"] | None = "samples"
             if halves is not None:
@@ -395,14 +391,8 @@ class Problem:
         return float(self._evaluate(to_device(batch.content, self.layout.device), None))
 
     def _refuse_unrepeatable(self) -> None:
-        culprits = unrepeatable_modules(self.model)
-        if culprits:
-            listed = "; ".join(f"{name!r}: {reason}" for name, reason in culprits)
-            raise NonRepeatableError(
-                f"mode='train' was given, but in train mode the loss is not repeatable: {listed}. Use mode='eval', or "
-                "replace these modules (p=0, track_running_stats=False)."
-            )
-        first, _ = _first_two(self.batches)
+        refuse_unrepeatable_modules(self.model)
+        first, _ = first_two(self.batches)
         with self._probing(), torch.no_grad():
             once, again = self._value_of(first), self._value_of(first)
         if once != again and not (once != once and again != again):
@@ -415,55 +405,3 @@ class Problem:
         """Where the loss is summed: in float64, on the host for devices that have none."""
         device = torch.device("cpu") if self.layout.device.type == "mps" else self.layout.device
         return torch.zeros((), dtype=torch.float64, device=device)
-
-
-class _LossModule(nn.Module):
-    """Model and loss as one module, so that the parameters can be swapped whatever methods the loss calls."""
-
-    def __init__(self, model: nn.Module, closure: Closure) -> None:
-        super().__init__()
-        self.model = model
-        self.closure = closure
-
-    def forward(self, content: Any) -> Tensor:
-        return self.closure(self.model, content)
-
-
-def _supervised(loss_fn: Callable[..., Tensor]) -> Closure:
-    def closure(model: nn.Module, content: Any) -> Tensor:
-        inputs, target = _pair(content)
-        return loss_fn(model(inputs), target)
-
-    return closure
-
-
-def _pair(content: Any) -> tuple[Any, Any]:
-    if not isinstance(content, (tuple, list)) or len(content) != 2:
-        given = f"{len(content)} items" if isinstance(content, (tuple, list)) else f"a {type(content).__name__}"
-        raise ValueError(
-            f"a batch holds {given}, but with loss_fn(output, target) it must be a pair (inputs, target). For any other "
-            "structure use Problem.from_closure(model, closure, batches)."
-        )
-    return content[0], content[1]
-
-
-def _first_two(batches: Batches) -> tuple[Batch, Batch | None]:
-    iterator = iter(batches)
-    return next(iterator), next(iterator, None)
-
-
-def _checked_scalar(value: Any) -> Tensor:
-    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
-        given = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(
-            f"the loss is {given}; it must be one real floating-point number as a tensor. Reduce it with .mean() or .sum()."
-        )
-    return value if value.dim() == 0 else value.reshape(())
-
-
-def _check_differentiable(value: Tensor) -> None:
-    if not value.requires_grad:
-        raise ValueError(
-            "the loss does not depend on any of the chosen parameters (it has no gradient). Check params=..., "
-            "requires_grad, and that the loss does not detach the model's output."
-        )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
-from landscape.problem import NonRepeatableError, Problem
+from landscape import NonRepeatableError, Problem
 from tests.problems import MODELS, frozen_trunk, regression_data
 
 

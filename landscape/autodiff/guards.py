@@ -11,6 +11,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 
+class NonRepeatableError(ValueError):
+    """The loss is not a function of the parameters alone, so there is no landscape to speak of."""
+
+
 @contextlib.contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
     """Run a block without autocast and without TF32: both round to about three digits, more than curvature bears."""
@@ -45,6 +49,17 @@ def unrepeatable_modules(model: nn.Module) -> list[tuple[str, str]]:
         if reason is not None:
             found.append((name or "(the model itself)", reason))
     return found
+
+
+def refuse_unrepeatable_modules(model: nn.Module) -> None:
+    """Raise ``NonRepeatableError``, naming them, if modules would make the loss non-repeatable in train mode."""
+    culprits = unrepeatable_modules(model)
+    if culprits:
+        listed = "; ".join(f"{name!r}: {reason}" for name, reason in culprits)
+        raise NonRepeatableError(
+            f"mode='train' was given, but in train mode the loss is not repeatable: {listed}. Use mode='eval', or "
+            "replace these modules (p=0, track_running_stats=False)."
+        )
 
 
 def _why_unrepeatable(module: nn.Module) -> str | None:

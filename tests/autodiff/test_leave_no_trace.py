@@ -66,7 +66,7 @@ def test_an_evaluation_leaves_no_trace_also_when_it_raises(name, evaluation, bat
         nonlocal calls
         calls += 1
         # A hostile closure: draws from every generator and flips modes and flags.
-        torch.rand(1), np.random.rand(), random.random()  # noqa: B018, NPY002
+        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002
         loss = (model(batch[0]) - batch[1]).square().mean()
         model.train()
         for parameter in model.parameters():

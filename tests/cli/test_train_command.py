@@ -35,7 +35,10 @@ def test_help_and_version_do_not_import_torch():
     for words in ('["--help"]', '["--version"]'):
         subprocess.run([sys.executable, "-c", code.format(words)], check=True, capture_output=True)
     helped = subprocess.run(
-        [sys.executable, "-X", "importtime", *LANDSCAPE[1:], "train", "--help"], check=True, capture_output=True, text=True
+        [sys.executable, "-X", "importtime", *LANDSCAPE[1:], "train", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert "--budget-ge" in helped.stdout and "torch" not in helped.stderr
 
@@ -89,7 +92,9 @@ def test_a_stopped_process_is_resumed_to_the_same_end(tmp_path, number, code):
     """Ctrl-C, a cluster's termination signal, and kill -9, of a real process."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     command = [*LANDSCAPE, "train", *QUICK, "--budget-ge", "300", "--checkpoint-seconds", "0"]
-    process = subprocess.Popen([*command, "--run-dir", str(stopped)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--run-dir", str(stopped)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     wait_for_rows(stopped, 12, process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)

@@ -38,7 +38,9 @@ def test_a_history_reads_back_to_the_bit(rows):
         assert before.keys() == after.keys()
         for name in before:
             if isinstance(before[name], float):
-                assert np.float64(before[name]).tobytes() == np.float64(after[name]).tobytes() or math.isnan(before[name])
+                assert np.float64(before[name]).tobytes() == np.float64(after[name]).tobytes() or math.isnan(
+                    before[name]
+                )
             else:
                 assert before[name] == after[name]
 

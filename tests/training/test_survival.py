@@ -156,7 +156,12 @@ def test_a_second_process_in_the_same_directory_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "problem", "data_id", "message"),
     [
-        ({"policy": AfterEpochs(2)}, {}, "a", r"policy was 'AfterEpochs\(epochs=3\)' and is now 'AfterEpochs\(epochs=2\)'"),
+        (
+            {"policy": AfterEpochs(2)},
+            {},
+            "a",
+            r"policy was 'AfterEpochs\(epochs=3\)' and is now 'AfterEpochs\(epochs=2\)'",
+        ),
         ({"first": MiniBatches(batch_size=8)}, {}, "a", "first was .*batch_size=16.* and is now .*batch_size=8"),
         ({"seed": 1}, {}, "a", "seed was '0' and is now '1'"),
         ({}, {"num_samples": 40}, "a", "num_samples was '50' and is now '40'"),
