@@ -37,8 +37,17 @@ def _cg(
     line_search: str = "quadratic",
     xtol: float | str | None = None,
     max_evaluations: int | None = None,
+    restart_every: int | None = None,
+    tol_grad: float | None = None,
 ) -> Any:
-    settings = {"beta": beta, "line_search": line_search, "xtol": xtol, "max_evaluations": max_evaluations}
+    settings = {
+        "beta": beta,
+        "line_search": line_search,
+        "xtol": xtol,
+        "max_evaluations": max_evaluations,
+        "restart_every": restart_every,
+        "tol_grad": tol_grad,
+    }
     given = {name: value for name, value in settings.items() if value is not None}
     ConjugateGradient([torch.zeros(1, requires_grad=True)], **given)  # type: ignore[arg-type]  # refuse bad values now
     return FullBatch(functools.partial(ConjugateGradient, **given))  # type: ignore[arg-type]

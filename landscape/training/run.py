@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from landscape.training.trainer import Trainer
 
 
+#: Checkpoints of large models are made less often, so that writing them takes at most this share of the time.
+CHECKPOINT_SHARE = 0.05
+
+
 class Run:
     """A trainer at work on one problem.
 
@@ -53,6 +57,7 @@ class Run:
             "second": trainer.second.start(problem, generator),
         }
         self._saved_at = self._clock = time.monotonic()
+        self._interval = trainer.checkpoint_seconds
         self._spent = problem.cost.copy()
 
     def begin(self) -> None:
@@ -189,13 +194,14 @@ class Run:
     # -- saving -------------------------------------------------------------------------------------------------
 
     def _due(self) -> bool:
-        return self.directory is not None and time.monotonic() - self._saved_at >= self.trainer.checkpoint_seconds
+        return self.directory is not None and time.monotonic() - self._saved_at >= self._interval
 
     def save(self) -> None:
         """Write a checkpoint of everything."""
         if self.directory is None:
             return
         self._advance_clock()
+        started = time.monotonic()
         self.directory.save_checkpoint(
             {
                 "identity": self._identity(),
@@ -207,6 +213,8 @@ class Run:
             }
         )
         self._saved_at = time.monotonic()
+        if self.trainer.checkpoint_seconds > 0:
+            self._interval = max(self.trainer.checkpoint_seconds, (self._saved_at - started) / CHECKPOINT_SHARE)
 
     def load(self) -> None:
         """Go back to the last checkpoint."""

@@ -65,7 +65,8 @@ class Trainer:
     run_dir : Path or str, optional
         Keep the run there: history, checkpoints, weights. Without it nothing is written.
     checkpoint_seconds : float
-        At most so much work is lost when the process is killed. Checkpoints are also made at swaps and at the end.
+        At most so much work is lost when the process is killed (more where writing a checkpoint takes longer than 5 %
+        of it; 0 saves after every step). Checkpoints are also made at swaps and at the end.
     listeners : sequence of Listener
         Told of progress.
 
