@@ -51,7 +51,7 @@ class TrainConfig:
     epochs: int | None = None
     """Epochs of both phases together: passes over the data, then full-batch steps."""
     budget_ge: float | None = None
-    """Gradient equivalents to spend, recording included. Default, without --epochs: 3000."""
+    """Gradient equivalents to spend, recording included. Default, without --epochs: 5000."""
     record: Literal["all", "loss", "free"] = "all"
     """After each first-phase epoch measure loss and gradient norm over all data (1 GE), the loss (1/3 GE), or nothing."""
     micro_batch_size: int = 2048
@@ -95,7 +95,7 @@ class TrainConfig:
             raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds} was given; it must be 0 or more.")
 
 
-DEFAULT_BUDGET = 3000.0
+DEFAULT_BUDGET = 5000.0
 
 
 def _choices() -> dict[str, tuple[str, ...]]:

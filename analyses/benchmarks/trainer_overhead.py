@@ -1,6 +1,6 @@
 """What does recording cost? The trainer's Adam phase against a hand-written PyTorch loop on the same batches.
 
-    python analyses/benchmarks/trainer_overhead.py            # all cases, about 10 minutes on 2 cores
+    python analyses/benchmarks/trainer_overhead.py            # all cases, about 8 minutes
     python analyses/benchmarks/trainer_overhead.py --tiny     # seconds, to see that it runs
 
 Both train the same model from the same weights on the same batches in one process, in turns. "batch norms" records
@@ -35,10 +35,10 @@ class Case:
 
 
 CASES = [
-    Case("digits", "mlp", 1437, epochs=100, turns=15),
-    Case("fashion-mnist", "mlp", 16384, epochs=8, turns=15),
-    Case("fashion-mnist", "vgg5-max-relu", 2048, epochs=2, turns=9),
-    Case("fashion-mnist", "vit-mlp", 2048, epochs=2, turns=9),
+    Case("digits", "mlp", 1437, epochs=100, turns=11),
+    Case("fashion-mnist", "mlp", 16384, epochs=4, turns=11),
+    Case("fashion-mnist", "vgg5-max-relu", 2048, epochs=2, turns=5),
+    Case("fashion-mnist", "vit-mlp", 2048, epochs=2, turns=5),
 ]
 TINY = [Case("digits", "mlp", 600, epochs=3, turns=3)]
 

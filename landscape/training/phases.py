@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape.optim.conjugate_gradient import ConjugateGradient
+from landscape.optim.vector import norm
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import Value
@@ -302,13 +303,6 @@ def _plain(value: Any) -> str:
             describe_callable(value) if hasattr(value, "__qualname__") else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
         )
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def norm(vector: Tensor) -> float:
-    """2-norm, accumulated in float64."""
-    return float(
-        torch.linalg.vector_norm(vector.to("cpu") if vector.device.type == "mps" else vector, dtype=torch.float64)
-    )
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from landscape.autodiff.leave_no_trace import get_random_states, set_random_states
+from landscape.optim.vector import norm
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import Value
 from landscape.training.checkpoint import CheckpointError
 from landscape.training.interruption import Interruption
-from landscape.training.phases import Phase, norm
+from landscape.training.phases import Phase
 from landscape.training.result import Evaluation, Swap, TrainingResult, loss_of
 from landscape.training.state import TrainingState
 
