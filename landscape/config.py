@@ -60,6 +60,8 @@ class TrainConfig:
     """Precision of model and data."""
     device: str = "auto"
     """Device: auto takes CUDA where there is one."""
+    threads: int | None = None
+    """Threads of torch. Default: 1 for mlp, where more would wait for each other; else torch's own choice."""
     seed: int = 0
     """Initial weights, order of the data, choice of images."""
     run_dir: str | None = None
@@ -87,7 +89,7 @@ class TrainConfig:
                 close = difflib.get_close_matches(str(value), choices, n=1)
                 hint = f" Did you mean {close[0]!r}?" if close else ""
                 raise ValueError(f"{name}={value!r} was given; it is one of {', '.join(choices)}.{hint}")
-        for name in ("num_train", "epochs", "budget_ge", "micro_batch_size"):
+        for name in ("num_train", "epochs", "budget_ge", "micro_batch_size", "threads"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value} was given; it must be more than 0.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,9 +126,11 @@ class Experiment:
             )
         with directory.hold():
             directory.write(CONFIG_FILE, write_config(self.config))
-        result = self.trainer.fit(
-            self.problem, self.validation, resume=directory.has_run, data_id=self.data.fingerprint()
-        )
+        assert self.config.threads is not None
+        with _threads(self.config.threads):
+            result = self.trainer.fit(
+                self.problem, self.validation, resume=directory.has_run, data_id=self.data.fingerprint()
+            )
         title = f"{self.config.model} on {self.config.data}"
         write_report(directory, report_document(result, title=title, provenance=self.provenance()))
         return result
@@ -140,7 +143,7 @@ class Experiment:
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
-            "threads": str(torch.get_num_threads()),
+            "threads": str(self.config.threads),
             "device": str(self.problem.layout.device),
             "model": f"{self.config.model}, {self.problem.num_params} parameters, {self.config.dtype}",
             "data": f"{data.name}, {data.num_train} training and {data.num_test} test images",
@@ -197,7 +200,7 @@ def build_experiment(config: TrainConfig, listeners: Sequence[Listener] = ()) ->
     ).to(device, dtype)
     run_dir = Path(config.run_dir) if config.run_dir is not None else _new_run_dir(config)
     return Experiment(
-        config=dataclasses.replace(config, run_dir=str(run_dir)),
+        config=dataclasses.replace(config, run_dir=str(run_dir), threads=config.threads or _default_threads(config)),
         data=data,
         problem=_problem(model, data, "train", config, dtype),
         validation=_problem(model, data, "test", config, dtype),
@@ -218,6 +221,22 @@ def _problem(model: nn.Module, data: ImageData, part: str, config: TrainConfig, 
     device = next(model.parameters()).device
     loss_fn = F.mse_loss if config.loss == "mse" else F.cross_entropy
     return Problem(model, loss_fn, (inputs.to(device), targets.to(device)), batch_size=config.micro_batch_size)
+
+
+def _default_threads(config: TrainConfig) -> int:
+    """Small models gain nothing from threads, and lose much where another process wants the cores, too."""
+    return 1 if config.model == "mlp" else torch.get_num_threads()
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Let torch use so many threads; how sums are rounded depends on it, so a resumed run must have as many."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _device(name: str) -> torch.device:

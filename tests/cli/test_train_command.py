@@ -78,6 +78,14 @@ def test_the_same_seed_gives_the_same_run_and_its_config_repeats_it(tmp_path):
         assert rows_without_clock(tmp_path / name) == rows_without_clock(tmp_path / "one")
 
 
+def test_a_run_remembers_its_threads_and_gives_them_back(tmp_path):
+    """Sums of several threads are rounded otherwise; a resumed run must not depend on where it is resumed."""
+    assert main(["train", *QUICK, "--epochs", "4", "--threads", "2", "--run-dir", str(tmp_path)]) == 0
+    assert "threads = 2" in (tmp_path / "config.toml").read_text()
+    assert torch.get_num_threads() == 1
+    assert main(["train", "--resume", str(tmp_path), "--epochs", "6"]) == 0  # would warn of other threads
+
+
 def wait_for_rows(folder: Path, count: int, process: subprocess.Popen) -> None:
     file = folder / "history.jsonl"
     deadline = time.monotonic() + 60
@@ -140,6 +148,7 @@ def test_two_processes_do_not_share_a_run(tmp_path):
 
 WRONG = {
     "epochs=0 was given": ["--epochs", "0"],
+    "threads=0 was given": ["--threads", "0"],
     "unknown policy 'gradient-norm-peek'. Did you mean": ["--policy", "gradient-norm-peek"],
     "policy 'never' has no setting 'factor'": ["--policy", "never:factor=1"],
     "unknown first phase 'adamm'": ["--first", "adamm"],
