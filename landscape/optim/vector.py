@@ -31,6 +31,8 @@ def dot(a: Tensor, b: Tensor) -> float:
     """
     if a.dtype == torch.float64:
         return float(torch.dot(a, b))
+    if a.numel() <= CHUNK:
+        return float(torch.dot(a.double(), b.double()))
     buffer = torch.empty(2, min(CHUNK, a.numel()), dtype=torch.float64, device=a.device)
     parts = [
         torch.dot(buffer[0, : x.numel()].copy_(x), buffer[1, : y.numel()].copy_(y))
