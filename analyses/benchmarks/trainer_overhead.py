@@ -37,8 +37,8 @@ class Case:
 CASES = [
     Case("digits", "mlp", 1437, epochs=100, turns=11),
     Case("fashion-mnist", "mlp", 16384, epochs=4, turns=11),
-    Case("fashion-mnist", "vgg5-max-relu", 2048, epochs=2, turns=5),
-    Case("fashion-mnist", "vit-mlp", 2048, epochs=2, turns=5),
+    Case("fashion-mnist", "vgg5-max-relu", 2048, epochs=2, turns=7),
+    Case("fashion-mnist", "vit-mlp", 2048, epochs=2, turns=7),
 ]
 TINY = [Case("digits", "mlp", 600, epochs=3, turns=3)]
 

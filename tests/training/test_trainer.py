@@ -189,6 +189,22 @@ def test_a_run_that_diverges_says_so_and_keeps_the_nan():
     assert not result.swaps and len(result.history) < 5
 
 
+def test_parameters_that_a_filter_leaves_out_are_not_touched():
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2), nn.Linear(3, 3)).double()
+    problem = ls.Problem.from_closure(
+        model,
+        lambda model, batch: (model[:3](batch[0]) - batch[1]).square().mean(),
+        regression_data(50),
+        params=["2.*", "3.*"],  # the last layer is chosen, but no part of the loss
+    )
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    ls.Trainer(policy=AfterEpochs(2), epochs=4).fit(problem)
+    changed = [not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
+    assert changed == [False, False, True, True, False, False]
+    assert model[0].weight.grad is None and model[0].bias.grad is None
+
+
 def test_dropout_and_batch_norm_train_in_the_first_phase_only():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2)).double()
