@@ -16,7 +16,7 @@ from landscape.autodiff.leave_no_trace import leave_no_trace
 from landscape.batches import Batch, Batches, as_batches, first_two, split_in_two, to_device
 from landscape.cost import Cost
 from landscape.losses.module import Closure, LossModule, as_pair, check_differentiable, checked_scalar, supervised
-from landscape.losses.weighting import LossWeighting, Reduction, measured_kind, weighting_of
+from landscape.losses.weighting import LossWeighting, Reduction, measured_weighting, weighting_of
 
 Mode = Literal["eval", "train"]
 
@@ -371,19 +371,13 @@ class Problem:
         if self._weighting is None:
             first, second = first_two(self.batches)
             halves = split_in_two(first)
-            kind: Literal["samples", "sum"] | None = "samples"
-            if halves is not None:
-                with self._probing(), torch.no_grad():
-                    whole, *parts = (self._value_of(batch) for batch in (first, *halves))
-                kind = measured_kind(whole, (parts[0], parts[1]), (halves[0].num_samples, halves[1].num_samples))
-            if kind is None and second is not None:
-                raise ValueError(
-                    f"the loss of a batch of {first.num_samples} samples is {whole:.6g} and its two halves have "
-                    f"{parts[0]:.6g} and {parts[1]:.6g}: neither their mean nor their sum, so this loss cannot be put "
-                    "together from batches. Give all data as one batch, or say reduction='mean' or reduction='sum' if "
-                    "each batch counts on its own."
-                )
-            self._weighting = LossWeighting(kind or "samples")
+            if halves is None:
+                self._weighting = LossWeighting("samples")
+                return self._weighting
+            with self._probing(), torch.no_grad():
+                whole, *parts = (self._value_of(batch) for batch in (first, *halves))
+            sizes = (halves[0].num_samples, halves[1].num_samples)
+            self._weighting = measured_weighting(whole, (parts[0], parts[1]), sizes, must_split=second is not None)
         return self._weighting
 
     def _value_of(self, batch: Batch) -> float:

@@ -150,6 +150,26 @@ def measured_kind(
     return "sum" if abs(whole - sum(halves)) <= tolerance else None
 
 
+def measured_weighting(
+    whole: float, halves: tuple[float, float], sizes: tuple[int, int], *, must_split: bool
+) -> LossWeighting:
+    """How a loss counts, from three of its values; see :func:`measured_kind`.
+
+    Raises
+    ------
+    ValueError
+        If the loss is neither a mean nor a sum although the data come in several batches (``must_split``).
+    """
+    kind = measured_kind(whole, halves, sizes)
+    if kind is None and must_split:
+        raise ValueError(
+            f"the loss of a batch of {sum(sizes)} samples is {whole:.6g} and its two halves have {halves[0]:.6g} and "
+            f"{halves[1]:.6g}: neither their mean nor their sum, so this loss cannot be put together from batches. Give "
+            "all data as one batch, or say reduction='mean' or reduction='sum' if each batch counts on its own."
+        )
+    return LossWeighting(kind or "samples")
+
+
 def _base(loss_fn: Callable[..., Any]) -> Any:
     """The loss function below partials, or the class of a loss module."""
     while isinstance(loss_fn, functools.partial):
