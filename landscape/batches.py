@@ -80,23 +80,18 @@ def as_batches(data: Any, batch_size: int | None = None) -> Batches:
     if _is_structure_of_tensors(data):
         return TensorBatches(data, batch_size)
     if isinstance(data, (list, tuple)):
-        return listed_batches(data, batch_size)
+        if batch_size is not None:
+            raise ValueError(
+                f"batch_size={batch_size} was given with a list of batches, whose sizes are fixed. Leave batch_size out, or "
+                "give the samples as tensors or a Dataset."
+            )
+        return ListedBatches(data)
     if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         return DatasetBatches(data, batch_size, default_collate)
     raise ValueError(
         f"data is a {type(data).__name__}; needed is a tuple of tensors (inputs, targets), a Dataset, a DataLoader, or a "
         "list of batches."
     )
-
-
-def listed_batches(batches: Sequence[Any], batch_size: int | None = None) -> ListedBatches:
-    """Batches that are already made, taken as they are."""
-    if batch_size is not None:
-        raise ValueError(
-            f"batch_size={batch_size} was given with a list of batches, whose sizes are fixed. Leave batch_size out, or "
-            "give the samples as tensors or a Dataset."
-        )
-    return ListedBatches(batches)
 
 
 class TensorBatches:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
+
+from landscape.specs import suggestion
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -86,8 +87,7 @@ class TrainConfig:
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                close = difflib.get_close_matches(str(value), choices, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
+                hint = suggestion(str(value), choices)
                 raise ValueError(f"{name}={value!r} was given; it is one of {', '.join(choices)}.{hint}")
         for name in ("num_train", "epochs", "budget_ge", "micro_batch_size", "threads"):
             value = getattr(self, name)
@@ -138,8 +138,7 @@ def read_config(path: Path | str) -> dict[str, Any]:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = suggestion(name, known)
             raise ValueError(f"{path} has a setting {key!r} that does not exist.{hint} Known: {', '.join(known)}.")
         if isinstance(value, (dict, list)):
             raise ValueError(f"{path}: {key!r} is a {type(value).__name__}; every setting is one number or one text.")

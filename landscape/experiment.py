@@ -114,6 +114,11 @@ class Experiment:
     validation: Problem
     trainer: Trainer
 
+    @functools.cached_property
+    def data_id(self) -> str:
+        """The data's fingerprint, taken once: it reads every pixel."""
+        return self.data.fingerprint()
+
     def run(self, *, resume: bool) -> TrainingResult:
         """Train, and write the report whatever way the run ended."""
         directory = self.trainer.directory
@@ -128,9 +133,7 @@ class Experiment:
             directory.write(CONFIG_FILE, write_config(self.config))
         assert self.config.threads is not None
         with _threads(self.config.threads):
-            result = self.trainer.fit(
-                self.problem, self.validation, resume=directory.has_run, data_id=self.data.fingerprint()
-            )
+            result = self.trainer.fit(self.problem, self.validation, resume=directory.has_run, data_id=self.data_id)
         title = f"{self.config.model} on {self.config.data}"
         write_report(directory, report_document(result, title=title, provenance=self.provenance()))
         return result
@@ -147,7 +150,7 @@ class Experiment:
             "device": str(self.problem.layout.device),
             "model": f"{self.config.model}, {self.problem.num_params} parameters, {self.config.dtype}",
             "data": f"{data.name}, {data.num_train} training and {data.num_test} test images",
-            "data fingerprint": data.fingerprint(),
+            "data fingerprint": self.data_id,
             "loss": self.config.loss,
             "seed": str(self.config.seed),
         }

@@ -57,7 +57,7 @@ def build_from(kind: str, registry: Mapping[str, Callable[..., Any]], name: str,
         If the name or a setting is not known, or the factory refuses a value.
     """
     if name not in registry:
-        raise ValueError(f"unknown {kind} {name!r}.{_suggestion(name, registry)} Known: {', '.join(registry)}.")
+        raise ValueError(f"unknown {kind} {name!r}.{suggestion(name, registry)} Known: {', '.join(registry)}.")
     factory = registry[name]
     known = [
         parameter.name
@@ -67,7 +67,7 @@ def build_from(kind: str, registry: Mapping[str, Callable[..., Any]], name: str,
     unknown = [key for key in settings if key not in known]
     if unknown:
         raise ValueError(
-            f"{kind} {name!r} has no setting {unknown[0]!r}.{_suggestion(unknown[0], known)} "
+            f"{kind} {name!r} has no setting {unknown[0]!r}.{suggestion(unknown[0], known)} "
             f"It takes: {', '.join(known) or 'none'}."
         )
     try:
@@ -88,6 +88,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A sentence that proposes the nearest known name, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

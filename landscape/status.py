@@ -32,3 +32,7 @@ class Status(str, enum.Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+#: Names of the outcomes in which a line search found no acceptable point, as history rows carry them.
+FAILED_SEARCHES = (Status.SEARCH_FAILED.name, Status.STALLED.name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from landscape.tracking.history import History, Row
+from landscape.tracking.history import History, Row, number_in
 from landscape.training.listener import Listener
 from landscape.training.result import Swap, TrainingResult, loss_of
 
@@ -30,7 +30,7 @@ class ProgressBar(Listener):
         row = history[-1] if len(history) else {"phase": "first"}
         self._bar = tqdm(
             total=self._total,
-            initial=_number(row, "epoch" if self._by_epochs else "gradient_equivalents"),
+            initial=number_in(row, "epoch" if self._by_epochs else "gradient_equivalents") or 0.0,
             unit="epoch" if self._by_epochs else "GE",
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]{postfix}",
             dynamic_ncols=True,
@@ -80,8 +80,3 @@ class ProgressBar(Listener):
     def _describe(self, phase: str) -> None:
         assert self._bar is not None
         self._bar.set_description_str(f"{phase} phase", refresh=False)
-
-
-def _number(row: Row, name: str) -> float:
-    value = row.get(name)
-    return float(value) if isinstance(value, (int, float)) else 0.0

@@ -8,7 +8,7 @@ from typing import Literal
 
 from landscape.policies.base import Decision, check_requirements
 from landscape.tracking.columns import NORM_COLUMNS
-from landscape.tracking.history import History
+from landscape.tracking.history import History, number_in
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,7 @@ class GradientNormPeak:
         if rows and not any(name in row for row in rows):
             check_requirements(self, history.columns(), "Record it, or choose another norm.")
         rows = rows[max(1, self.min_epochs) - 1 :]
-        norms = [row.get(name) for row in rows]
-        return [int(row["epoch"] or 0) for row in rows], [
-            float(n) if isinstance(n, (int, float)) else None for n in norms
-        ]
+        return [int(row["epoch"] or 0) for row in rows], [number_in(row, name) for row in rows]
 
 
 def _known(epochs: list[int], norms: list[float | None]) -> list[tuple[int, float]]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from landscape.policies.base import Decision
-from landscape.status import Status
+from landscape.status import FAILED_SEARCHES, Status
 from landscape.tracking.history import History
-
-_FAILURES = (Status.SEARCH_FAILED.name, Status.STALLED.name)
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,9 @@ class SearchFailures:
     def decide(self, history: History) -> Decision:
         """Count the failures at the end of the stretch."""
         statuses = history.stretch().column("status")
-        failed = next((i for i, status in enumerate(reversed(statuses)) if status not in _FAILURES), len(statuses))
+        failed = next(
+            (i for i, status in enumerate(reversed(statuses)) if status not in FAILED_SEARCHES), len(statuses)
+        )
         stalled = bool(statuses) and statuses[-1] == Status.STALLED.name
         reason = (
             "steepest descent can no longer lower the loss" if stalled else f"{failed} line searches failed in a row"

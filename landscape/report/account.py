@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
-from landscape.status import Status
-from landscape.tracking.history import History, Row
+from landscape.status import FAILED_SEARCHES
+from landscape.tracking.history import History, Row, number_in
 from landscape.training.result import Segment, TrainingResult
 
 LossKind = Literal["full", "running"]
-_FAILURES = (Status.SEARCH_FAILED.name, Status.STALLED.name)
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def second_phase_price(result: TrainingResult) -> SecondPhasePrice | None:
         num_steps=num_steps,
         num_epochs=num_epochs,
         gradient_equivalents=sum(segment.gradient_equivalents for segment in segments),
-        num_failed=sum(1 for row in rows if row.get("status") in _FAILURES),
+        num_failed=sum(1 for row in rows if row.get("status") in FAILED_SEARCHES),
     )
 
 
@@ -129,7 +128,7 @@ def row_of(history: History, epoch: int) -> Row:
 
 def spent_at(history: History, epoch: int) -> float | None:
     """GE spent up to the end of an epoch, recording included."""
-    return _float(row_of(history, epoch), "gradient_equivalents")
+    return number_in(row_of(history, epoch), "gradient_equivalents")
 
 
 def spent(result: TrainingResult, purpose: Literal["training", "probing"]) -> float | None:
@@ -137,7 +136,7 @@ def spent(result: TrainingResult, purpose: Literal["training", "probing"]) -> fl
     if purpose in result.cost:
         return result.cost[purpose].gradient_equivalents
     last: Row = result.history[-1] if len(result.history) else {}
-    total, probing = _float(last, "gradient_equivalents"), _float(last, "probing_equivalents")
+    total, probing = number_in(last, "gradient_equivalents"), number_in(last, "probing_equivalents")
     if purpose == "probing":
         return probing
     return None if total is None else total - (probing or 0.0)
@@ -167,21 +166,16 @@ def _account(result: TrainingResult, segment: Segment) -> SegmentAccount:
 def _loss(result: TrainingResult, epoch: int) -> tuple[float, LossKind | None]:
     """The loss after an epoch, the best kind there is."""
     row = row_of(result.history, epoch)
-    full = _float(row, "loss")
+    full = number_in(row, "loss")
     full = evaluated(result, epoch).get("train_loss") if full is None else full
     if full is not None:
         return float(full), "full"
-    running = _float(row, "loss_running")
+    running = number_in(row, "loss_running")
     return (math.nan, None) if running is None else (running, "running")
 
 
 def _positive(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value) and value > 0
-
-
-def _float(row: Row, name: str) -> float | None:
-    value = row.get(name)
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _step(row: Row) -> int | None:

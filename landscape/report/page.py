@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from landscape.report.words import amount, epochs, from_json, metric, metric_name, number, unbroken
+from landscape.report.words import amount, epochs, metric, metric_name, number, unbroken
+from landscape.tracking.history import from_json_value
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -47,9 +48,9 @@ def page(document: Mapping[str, Any], *, loss_figure: str, norm_figure: str, nor
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        amount=lambda value: amount(from_json(value)),
-        number=lambda value: number(from_json(value)),
-        metric=lambda value, name: metric(name, from_json(value)),
+        amount=lambda value: amount(from_json_value(value)),
+        number=lambda value: number(from_json_value(value)),
+        metric=lambda value, name: metric(name, from_json_value(value)),
         metric_name=metric_name,
         commands=_commands,
     )

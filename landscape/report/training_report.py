@@ -13,9 +13,8 @@ from landscape.plots.gradient_norm import NORM_WORDS, recorded_norm
 from landscape.report.account import SegmentAccount, segment_accounts, spent_at
 from landscape.report.page import page
 from landscape.report.verdict import describe_run
-from landscape.report.words import from_json
 from landscape.tracking.columns import COLUMNS
-from landscape.tracking.history import History, json_value
+from landscape.tracking.history import History, from_json_value, json_value
 from landscape.training.result import Swap, TrainingResult
 from landscape.training.run_directory import RunDirectory
 
@@ -175,7 +174,7 @@ def read_history(document: Mapping[str, Any]) -> History:
     texts = {name for name in names if name in COLUMNS and COLUMNS[name].kind == "str"}
     rows = zip(*(columns[name] for name in names), strict=True)
     return History(
-        {name: value if name in texts else from_json(value) for name, value in zip(names, row, strict=True)}
+        {name: value if name in texts else from_json_value(value) for name, value in zip(names, row, strict=True)}
         for row in rows
     )
 

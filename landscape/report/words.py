@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 NOT_MEASURED = "not measured"
 
@@ -102,12 +101,6 @@ def unbroken(text: str) -> str:
     True
     """
     return re.sub(r"(?<=\d) (?=GE\b|%)", "\N{NO-BREAK SPACE}", text)
-
-
-def from_json(value: Any) -> Any:
-    """Undo what strict JSON makes of floats that are not finite."""
-    nonfinite = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-    return nonfinite.get(value, value) if isinstance(value, str) else value
 
 
 def _nonfinite(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -154,6 +154,11 @@ def json_value(value: Any) -> Any:
     return value
 
 
+def from_json_value(value: Any) -> Any:
+    """Undo :func:`json_value`."""
+    return _NONFINITE.get(value, value) if isinstance(value, str) else value
+
+
 def decode_lines(content: bytes, source: str) -> tuple[list[Row], list[int]]:
     """Read the bytes of a history file.
 
@@ -230,11 +235,10 @@ def _checked(name: str, value: Value) -> Value:
 def _decoded(name: str, value: Any) -> Value:
     """Undo :func:`json_value`. A column of one's own that holds the text "NaN" reads back as a number."""
     column = COLUMNS.get(name)
-    if isinstance(value, str) and value in _NONFINITE and (column is None or column.kind == "float"):
-        return _NONFINITE[value]
-    return _checked(name, value)
+    return _checked(name, from_json_value(value) if column is None or column.kind == "float" else value)
 
 
-def measured(values: Sequence[Value]) -> list[float]:
-    """The numbers among ``values``: what was not measured is left out, NaN stays."""
-    return [float(value) for value in values if isinstance(value, (int, float))]
+def number_in(row: Row, name: str) -> float | None:
+    """A value of a row as a float; None where it was not measured, NaN where it is NaN."""
+    value = row.get(name)
+    return float(value) if isinstance(value, (int, float)) else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from landscape.cost import Cost
 from landscape.status import Status
-from landscape.tracking.history import History, Row, measured
+from landscape.tracking.history import History, Row, number_in
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class TrainingResult:
 
 def loss_of(row: Row) -> float:
     """The loss over all data of a row, or the running loss, or NaN."""
-    values = measured([row.get("loss"), row.get("loss_running")])
-    return values[0] if values else math.nan
+    values = (number_in(row, name) for name in ("loss", "loss_running"))
+    return next((value for value in values if value is not None), math.nan)
 
 
 def segments_of(history: History) -> tuple[Segment, ...]:
@@ -160,19 +160,15 @@ def segments_of(history: History) -> tuple[Segment, ...]:
 
 def _segment(before: Row, first: Row, last: Row) -> Segment:
     spent, probing = (
-        _number(last, name) - _number(before, name) for name in ("gradient_equivalents", "probing_equivalents")
+        (number_in(last, name) or 0.0) - (number_in(before, name) or 0.0)
+        for name in ("gradient_equivalents", "probing_equivalents")
     )
     return Segment(
         phase=str(last.get("phase")),
-        first_epoch=int(_number(first, "epoch")),
-        last_epoch=int(_number(last, "epoch")),
+        first_epoch=int(number_in(first, "epoch") or 0),
+        last_epoch=int(number_in(last, "epoch") or 0),
         loss_before=loss_of(before),
         loss_after=loss_of(last),
         gradient_equivalents=spent - probing,
         probing_equivalents=probing,
     )
-
-
-def _number(row: Row, name: str) -> float:
-    value = row.get(name)
-    return float(value) if isinstance(value, (int, float)) else 0.0

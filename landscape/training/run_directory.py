@@ -40,7 +40,7 @@ class RunDirectory:
     ...     with directory.hold():
     ...         directory.begin_history()
     ...         directory.append({"epoch": 0, "loss": 1.0})
-    ...     directory.read_history()[0]
+    ...     directory.cut_history(1)[0]
     {'epoch': 0, 'loss': 1.0}
     """
 
@@ -97,10 +97,6 @@ class RunDirectory:
         """Add one row to the history file and hand it to the operating system."""
         with self._writing(self.history_file.name), self.history_file.open("ab") as file:
             file.write((encode_row(row) + "\n").encode())
-
-    def read_history(self) -> list[Row]:
-        """All whole rows of the history file."""
-        return decode_lines(self.history_file.read_bytes(), str(self.history_file))[0]
 
     def cut_history(self, num_rows: int) -> list[Row]:
         """Drop the rows that came after a checkpoint (they will come again), and give those that stay.

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from landscape.report.words import amount, from_json, metric, number, percent
+from landscape.report.words import amount, metric, number, percent
+from landscape.tracking.history import from_json_value
 
 
 @pytest.mark.parametrize("say", [number, amount, percent])
@@ -25,6 +26,6 @@ def test_accuracies_are_shares_and_other_metrics_are_numbers():
     assert metric("validation_error", 0.5) == "0.5"
 
 
-def test_floats_that_are_not_finite_come_back_from_json():
-    assert math.isnan(from_json("NaN")) and from_json("-Infinity") == -math.inf
-    assert from_json("Nan") == "Nan" and from_json(None) is None and from_json(2.5) == 2.5
+def test_floats_that_are_not_finite_come_back_from_json_value():
+    assert math.isnan(from_json_value("NaN")) and from_json_value("-Infinity") == -math.inf
+    assert from_json_value("Nan") == "Nan" and from_json_value(None) is None and from_json_value(2.5) == 2.5
