@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from landscape.optim.vector import dot
+from landscape.vectors import dot
 
 BetaFormula = Callable[[Tensor, Tensor, Tensor], float]
 

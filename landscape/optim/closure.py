@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.optim.vector import flatten
+from landscape.vectors import flatten
 
 Closure = Callable[[], "Tensor | float"]
 

@@ -18,7 +18,7 @@ from landscape.optim.line_search import LINE_SEARCHES, NR_XTOL, LineSearch, Sear
 from landscape.optim.memory import Memory
 from landscape.optim.parameter_line import ParameterLine
 from landscape.optim.step_result import Restart, StepResult
-from landscape.optim.vector import dot, flatten, norm, views
+from landscape.vectors import dot, flatten, norm, views
 from landscape.status import Status
 
 # A direction counts as descending if its cosine with the steepest descent is above this.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from landscape.optim.step_result import Restart
-from landscape.optim.vector import norm
+from landscape.vectors import norm
 
 # The first step is one that would lower the loss by this part of it, were the loss linear.
 FIRST_DECREASE = 0.1

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landscape.optim.closure import CountedClosure, Evaluation
 from landscape.optim.line_search.line import Line, Trial
-from landscape.optim.vector import dot, views
+from landscape.vectors import dot, views
 
 
 class ParameterLine(Line):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape.optim.conjugate_gradient import ConjugateGradient
-from landscape.optim.vector import norm
+from landscape.vectors import norm
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import Value

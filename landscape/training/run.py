@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from landscape.autodiff.leave_no_trace import get_random_states, set_random_states
-from landscape.optim.vector import norm
+from landscape.vectors import norm
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import Value

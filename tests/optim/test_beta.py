@@ -18,7 +18,7 @@ from landscape.optim.beta import (
     polak_ribiere,
     polak_ribiere_plus,
 )
-from landscape.optim.vector import CHUNK, dot
+from landscape.vectors import CHUNK, dot
 from tests.optim.known_losses import positive_definite
 
 

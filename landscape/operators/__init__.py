@@ -1,0 +1,1 @@
+"""Symmetric matrices known by their products with vectors."""
