@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -260,15 +261,34 @@ def first_two(batches: Batches) -> tuple[Batch, Batch | None]:
 
 def split_in_two(batch: Batch) -> tuple[Batch, Batch] | None:
     """The two halves of a batch whose tensors all have one entry per sample; None for any other."""
-    tensors = tensors_in(batch.content)
-    splittable = tensors and all(t.dim() > 0 and t.shape[0] == batch.num_samples for t in tensors)
-    if batch.num_samples < 2 or not splittable:
+    if not is_splittable(batch):
         return None
-    half = batch.num_samples // 2
-    return (
-        Batch(map_tensors(lambda t: t[:half], batch.content), half),
-        Batch(map_tensors(lambda t: t[half:], batch.content), batch.num_samples - half),
-    )
+    first, second = pieces_of(batch, -(-batch.num_samples // 2))
+    return first, second
+
+
+def is_splittable(batch: Batch) -> bool:
+    """Whether a batch holds several samples and all its tensors have one entry per sample."""
+    tensors = tensors_in(batch.content)
+    return batch.num_samples > 1 and bool(tensors) and all(t.dim() > 0 and t.shape[0] == batch.num_samples for t in tensors)
+
+
+def pieces_of(batch: Batch, max_samples: int | None) -> list[Batch]:
+    """A batch cut into pieces of nearly equal size, at most ``max_samples`` each; the batch itself if it can't be cut.
+
+    Examples
+    --------
+    >>> [piece.num_samples for piece in pieces_of(Batch(torch.zeros(10, 2), 10), 4)]
+    [4, 3, 3]
+    """
+    if max_samples is None or batch.num_samples <= max_samples or not is_splittable(batch):
+        return [batch]
+    count = -(-batch.num_samples // max_samples)
+    ends = [-(-batch.num_samples * index // count) for index in range(count + 1)]
+    return [
+        Batch(map_tensors(_slicer(start, stop), batch.content), stop - start)
+        for start, stop in itertools.pairwise(ends)
+    ]
 
 
 def _from_loader(loader: DataLoader[Any], batch_size: int | None) -> Batches:

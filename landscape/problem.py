@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from landscape.autodiff.flat import ParameterLayout
-from landscape.autodiff.guards import NonRepeatableError, exact_arithmetic, refuse_unrepeatable_modules
-from landscape.autodiff.leave_no_trace import leave_no_trace
-from landscape.batches import Batch, Batches, as_batches, first_two, split_in_two, to_device
+from landscape.batches import Batch, Batches, as_batches, to_device
 from landscape.cost import Cost
-from landscape.losses.module import Closure, LossModule, as_pair, check_differentiable, checked_scalar, supervised
-from landscape.losses.weighting import LossWeighting, Reduction, measured_weighting, weighting_of
-
-Mode = Literal["eval", "train"]
+from landscape.losses.module import Closure, as_pair, checked_scalar, supervised
+from landscape.losses.weighting import LossWeighting, Reduction, weighting_of
+from landscape.objective import Mode, Objective
 
 
 class Problem:
@@ -87,8 +82,7 @@ class Problem:
     ) -> None:
         weighting = weighting_of(loss_fn, reduction)
         batches = as_batches(data, batch_size)
-        self._setup(model, supervised(loss_fn), batches, params, mode, weighting)
-        self.loss_fn: Callable[..., Tensor] | None = loss_fn
+        self._setup(model, supervised(loss_fn), batches, params, mode, weighting, loss_fn)
 
     @classmethod
     def from_closure(
@@ -136,7 +130,6 @@ class Problem:
         problem = cls.__new__(cls)
         weighting = LossWeighting("sum" if reduction == "sum" else "samples")
         problem._setup(model, closure, as_batches(batches, batch_size), params, mode, weighting)
-        problem.loss_fn = None
         return problem
 
     def _setup(
@@ -147,24 +140,49 @@ class Problem:
         params: str | Sequence[str] | None,
         mode: Mode,
         weighting: LossWeighting | None,
+        loss_fn: Callable[..., Tensor] | None = None,
     ) -> None:
         if mode not in ("eval", "train"):
             raise ValueError(f"mode={mode!r} was given; it is 'eval' (default) or 'train'.")
-        self.model = model
-        self.mode = mode
-        self.batches = batches
-        self.layout = ParameterLayout(model, params)
-        self.cost = Cost(batches.num_samples)
-        self._weighting = weighting
-        self._module = LossModule(model, closure)
+        self.objective = Objective(model, closure, batches, ParameterLayout(model, params), mode, weighting, loss_fn)
         if mode == "train":
-            self._refuse_unrepeatable()
+            self.objective.refuse_unrepeatable()
 
     def __repr__(self) -> str:
         return (
             f"Problem({type(self.model).__name__}, {self.num_params} parameters, {self.num_samples} samples, "
             f"mode={self.mode!r})"
         )
+
+    @property
+    def model(self) -> nn.Module:
+        """The live module that is evaluated."""
+        return self.objective.model
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of every module during an evaluation."""
+        return self.objective.mode
+
+    @property
+    def batches(self) -> Batches:
+        """The data."""
+        return self.objective.batches
+
+    @property
+    def layout(self) -> ParameterLayout:
+        """Which parameters are varied, and where each lies in the vector."""
+        return self.objective.layout
+
+    @property
+    def cost(self) -> Cost:
+        """The ledger to which every evaluation is charged."""
+        return self.objective.cost
+
+    @property
+    def loss_fn(self) -> Callable[..., Tensor] | None:
+        """The loss of outputs and targets; None if the problem was made from a closure."""
+        return self.objective.loss_fn
 
     @property
     def num_params(self) -> int:
@@ -215,16 +233,7 @@ class Problem:
         -----
         Cost: 1 forward (1/3 GE).
         """
-        with self._probing(), torch.no_grad():
-            leaves = None if params is None else self.layout.split(params.detach())
-            total = self._zero()
-            total_weight = 0.0
-            for content, weight, samples in self._pass():
-                value = self._evaluate(content, leaves)
-                self.cost.charge_forward(samples)
-                total += self._unreduced(value, weight).to(total.device, torch.float64)
-                total_weight += weight
-        return total / total_weight
+        return self.objective.loss(params)
 
     def gradient(self, params: Tensor | None = None) -> Tensor:
         """The gradient of the mean loss: :meth:`loss_and_gradient` without the loss, at the same cost (1 GE)."""
@@ -254,25 +263,7 @@ class Problem:
         -----
         Cost: 1 gradient (1 GE). Memory: that of one batch's backward pass, plus n numbers.
         """
-        with self._probing(), torch.enable_grad():
-            leaves = (
-                None if params is None else [p.requires_grad_() for p in self.layout.split(params.detach().clone())]
-            )
-            total = self._zero()
-            gradient = torch.zeros(self.num_params, dtype=self.layout.dtype, device=self.layout.device)
-            pieces = self.layout.split(gradient)
-            total_weight = 0.0
-            for content, weight, samples in self._pass():
-                value = self._unreduced(self._evaluate(content, leaves), weight)
-                check_differentiable(value)
-                grads = torch.autograd.grad(value, leaves or self.parameters, allow_unused=True)
-                self.cost.charge_gradient(samples)
-                for piece, grad in zip(pieces, grads, strict=True):
-                    if grad is not None:
-                        piece += grad
-                total += value.detach().to(total.device, torch.float64)
-                total_weight += weight
-        return total / total_weight, gradient.div_(total_weight)
+        return self.objective.loss_and_gradient(params)
 
     def closure(self) -> Callable[[], Tensor]:
         """A closure over all data for optimisers that call it themselves (``ConjugateGradient``, ``torch.optim.LBFGS``).
@@ -315,9 +306,9 @@ class Problem:
         as a gradient over the batch's samples.
         """
         content = to_device(batch.content, self.layout.device)
-        loss = checked_scalar(self._module.closure(self.model, content))
+        loss = checked_scalar(self.objective.module.closure(self.model, content))
         self.cost.charge_gradient(batch.num_samples)
-        return loss / batch.num_samples if self._resolved_weighting().kind == "sum" else loss
+        return loss / batch.num_samples if self.objective.weighting.kind == "sum" else loss
 
     def metric(self, metric_fn: Callable[[Any, Any], Tensor | float]) -> float:
         """Mean over all samples of ``metric_fn(output, target)``, which gives a mean over a batch (an accuracy, say).
@@ -330,72 +321,9 @@ class Problem:
                 "a closure of its own: Problem.from_closure(model, metric_closure, batches).loss()."
             )
         total = 0.0
-        with self._probing(), torch.no_grad():
+        with self.objective.probing(), torch.no_grad():
             for batch in self.batches:
                 inputs, target = as_pair(to_device(batch.content, self.layout.device))
                 total += float(metric_fn(self.model(inputs), target)) * batch.num_samples
                 self.cost.charge_forward(batch.num_samples)
         return total / self.num_samples
-
-    @contextlib.contextmanager
-    def _probing(self) -> Iterator[None]:
-        with (
-            torch.inference_mode(False),
-            leave_no_trace(self.model, training=self.mode == "train"),
-            exact_arithmetic(self.layout.device),
-        ):
-            yield
-
-    def _pass(self) -> Iterator[tuple[Any, float, int]]:
-        """One full pass: a batch's content, the weight of its loss, and its number of samples."""
-        weighting = self._resolved_weighting()
-        for batch in self.batches:
-            content = to_device(batch.content, self.layout.device)
-            target = content[1] if weighting.kind in ("elements", "classes") else None
-            weight = weighting.weight_of(target, batch.num_samples)
-            if weight > 0:  # a batch in which every target is ignored has the mean 0/0; it counts for nothing
-                yield content, weight, batch.num_samples
-
-    def _evaluate(self, content: Any, leaves: Sequence[Tensor] | None) -> Tensor:
-        if leaves is None:
-            return checked_scalar(self._module(content))
-        swapped = {f"model.{name}": leaf for name, leaf in zip(self.layout.names, leaves, strict=True)}
-        return checked_scalar(functional_call(self._module, swapped, (content,)))
-
-    def _unreduced(self, value: Tensor, weight: float) -> Tensor:
-        """A batch's contribution to the sum over all data."""
-        return value if self._resolved_weighting().kind == "sum" else value * weight
-
-    def _resolved_weighting(self) -> LossWeighting:
-        """How batches count; measured once on the first batch if the loss itself does not tell."""
-        if self._weighting is None:
-            first, second = first_two(self.batches)
-            halves = split_in_two(first)
-            if halves is None:
-                self._weighting = LossWeighting("samples")
-                return self._weighting
-            with self._probing(), torch.no_grad():
-                whole, *parts = (self._value_of(batch) for batch in (first, *halves))
-            sizes = (halves[0].num_samples, halves[1].num_samples)
-            self._weighting = measured_weighting(whole, (parts[0], parts[1]), sizes, must_split=second is not None)
-        return self._weighting
-
-    def _value_of(self, batch: Batch) -> float:
-        self.cost.charge_forward(batch.num_samples)
-        return float(self._evaluate(to_device(batch.content, self.layout.device), None))
-
-    def _refuse_unrepeatable(self) -> None:
-        refuse_unrepeatable_modules(self.model)
-        first, _ = first_two(self.batches)
-        with self._probing(), torch.no_grad():
-            once, again = self._value_of(first), self._value_of(first)
-        if once != again and not (once != once and again != again):
-            raise NonRepeatableError(
-                f"mode='train' was given, but two evaluations of the first batch gave {once!r} and {again!r}. No known "
-                "module explains it: look for random numbers in forward() or in the loss, or use mode='eval'."
-            )
-
-    def _zero(self) -> Tensor:
-        """Where the loss is summed: in float64, on the host for devices that have none."""
-        device = torch.device("cpu") if self.layout.device.type == "mps" else self.layout.device
-        return torch.zeros((), dtype=torch.float64, device=device)

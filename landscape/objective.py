@@ -1,0 +1,192 @@
+"""A mean loss over all data, evaluated batch by batch: what problems, their checks and their operators stand on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from landscape.autodiff.flat import ParameterLayout
+from landscape.autodiff.guards import NonRepeatableError, exact_arithmetic, refuse_unrepeatable_modules
+from landscape.autodiff.leave_no_trace import leave_no_trace
+from landscape.batches import Batch, Batches, first_two, pieces_of, split_in_two, to_device
+from landscape.cost import Cost
+from landscape.losses.module import Closure, LossModule, check_differentiable, checked_scalar
+from landscape.losses.weighting import LossWeighting, measured_weighting
+
+Mode = Literal["eval", "train"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a full pass, on the device, and how much their loss counts."""
+
+    content: Any
+    weight: float
+    num_samples: int
+
+
+class Objective:
+    r"""The mean loss :math:`\sum_b w_b \ell_b / \sum_b w_b` over all batches, as a function of the varied parameters.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The live module.
+    closure : callable
+        ``closure(model, content) -> scalar``.
+    batches : Batches
+        The data.
+    layout : ParameterLayout
+        Which parameters vary.
+    mode : {"eval", "train"}
+        The mode of every module during an evaluation.
+    weighting : LossWeighting, optional
+        What the closure divides by; measured on first use if None.
+    loss_fn : callable, optional
+        For pairs of inputs and targets: the loss of ``model(inputs)`` and the target, which the closure computes.
+    cost : Cost, optional
+        The ledger. Default: a new one.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        closure: Closure,
+        batches: Batches,
+        layout: ParameterLayout,
+        mode: Mode,
+        weighting: LossWeighting | None,
+        loss_fn: Callable[..., Tensor] | None = None,
+        cost: Cost | None = None,
+    ) -> None:
+        self.model = model
+        self.mode = mode
+        self.batches = batches
+        self.layout = layout
+        self.loss_fn = loss_fn
+        self.cost = cost if cost is not None else Cost(batches.num_samples)
+        self.module = LossModule(model, closure)
+        self._weighting = weighting
+
+    def narrowed(self, layout: ParameterLayout) -> Objective:
+        """The same loss as a function of other parameters of the same model, charged to the same ledger."""
+        return Objective(
+            self.model, self.module.closure, self.batches, layout, self.mode, self.weighting, self.loss_fn, self.cost
+        )
+
+    def loss(self, params: Tensor | None = None) -> Tensor:
+        """The mean loss, in float64, where the model stands or at ``params`` (1 forward)."""
+        with self.probing(), torch.no_grad():
+            leaves = None if params is None else self.layout.split(params.detach())
+            total = self.zero()
+            total_weight = 0.0
+            for part in self.parts():
+                value = self.evaluate(part.content, leaves)
+                self.cost.charge_forward(part.num_samples)
+                total += self.unreduced(value, part.weight).to(total.device, torch.float64)
+                total_weight += part.weight
+        return total / total_weight
+
+    def loss_and_gradient(self, params: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The mean loss, in float64, and its gradient, where the model stands or at ``params`` (1 gradient)."""
+        with self.probing(), torch.enable_grad():
+            leaves = None if params is None else self.leaves_at(params)
+            total = self.zero()
+            gradient = torch.zeros(self.layout.num_params, dtype=self.layout.dtype, device=self.layout.device)
+            pieces = self.layout.split(gradient)
+            total_weight = 0.0
+            for part in self.parts():
+                value = self.unreduced(self.evaluate(part.content, leaves), part.weight)
+                check_differentiable(value)
+                grads = torch.autograd.grad(value, leaves or self.layout.parameters, allow_unused=True)
+                self.cost.charge_gradient(part.num_samples)
+                for piece, grad in zip(pieces, grads, strict=True):
+                    if grad is not None:
+                        piece += grad
+                total += value.detach().to(total.device, torch.float64)
+                total_weight += part.weight
+        return total / total_weight, gradient.div_(total_weight)
+
+    @contextlib.contextmanager
+    def probing(self) -> Iterator[None]:
+        """A block that evaluates the loss: no trace is left, and arithmetic is exact."""
+        with (
+            torch.inference_mode(False),
+            leave_no_trace(self.model, training=self.mode == "train"),
+            exact_arithmetic(self.layout.device),
+        ):
+            yield
+
+    def parts(self, max_samples: int | None = None) -> Iterator[Part]:
+        """One full pass over the data, batch by batch.
+
+        Parameters
+        ----------
+        max_samples : int, optional
+            Cut batches into pieces of at most so many samples, where they can be cut.
+        """
+        weighting = self.weighting
+        for batch in self.batches:
+            for piece in pieces_of(batch, max_samples):
+                content = to_device(piece.content, self.layout.device)
+                target = content[1] if weighting.kind in ("elements", "classes") else None
+                weight = weighting.weight_of(target, piece.num_samples)
+                if weight > 0:  # a batch in which every target is ignored has the mean 0/0; it counts for nothing
+                    yield Part(content, weight, piece.num_samples)
+
+    def evaluate(self, content: Any, leaves: Sequence[Tensor] | None = None) -> Tensor:
+        """The loss of one batch: of the live module, or with its parameters swapped for ``leaves``."""
+        if leaves is None:
+            return checked_scalar(self.module(content))
+        swapped = {f"model.{name}": leaf for name, leaf in zip(self.layout.names, leaves, strict=True)}
+        return checked_scalar(functional_call(self.module, swapped, (content,)))
+
+    def leaves_at(self, params: Tensor) -> list[Tensor]:
+        """Copies of a flat vector's pieces that can be differentiated by, to be swapped in for the parameters."""
+        return [piece.requires_grad_() for piece in self.layout.split(params.detach().clone())]
+
+    def unreduced(self, value: Tensor, weight: float) -> Tensor:
+        """A batch's contribution to the sum over all data, from the value of its loss."""
+        return value if self.weighting.kind == "sum" else value * weight
+
+    @property
+    def weighting(self) -> LossWeighting:
+        """How batches count; measured once on the first batch if the loss itself does not tell."""
+        if self._weighting is None:
+            first, second = first_two(self.batches)
+            halves = split_in_two(first)
+            if halves is None:
+                self._weighting = LossWeighting("samples")
+                return self._weighting
+            with self.probing(), torch.no_grad():
+                whole, *parts = (self._value_of(batch) for batch in (first, *halves))
+            sizes = (halves[0].num_samples, halves[1].num_samples)
+            self._weighting = measured_weighting(whole, (parts[0], parts[1]), sizes, must_split=second is not None)
+        return self._weighting
+
+    def refuse_unrepeatable(self) -> None:
+        """Raise ``NonRepeatableError`` if modules, or two evaluations, show that train mode is not repeatable."""
+        refuse_unrepeatable_modules(self.model)
+        first, _ = first_two(self.batches)
+        with self.probing(), torch.no_grad():
+            once, again = self._value_of(first), self._value_of(first)
+        if once != again and not (once != once and again != again):
+            raise NonRepeatableError(
+                f"mode='train' was given, but two evaluations of the first batch gave {once!r} and {again!r}. No known "
+                "module explains it: look for random numbers in forward() or in the loss, or use mode='eval'."
+            )
+
+    def zero(self) -> Tensor:
+        """Where a sum of losses is collected: in float64, on the host for devices that have none."""
+        device = torch.device("cpu") if self.layout.device.type == "mps" else self.layout.device
+        return torch.zeros((), dtype=torch.float64, device=device)
+
+    def _value_of(self, batch: Batch) -> float:
+        self.cost.charge_forward(batch.num_samples)
+        return float(self.evaluate(to_device(batch.content, self.layout.device)))
