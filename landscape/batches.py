@@ -207,6 +207,23 @@ class LoadedBatches:
         )
 
 
+class Float64Batches:
+    """Other batches with their floating-point tensors in float64."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+        self.num_samples = batches.num_samples
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            yield Batch(map_tensors(_to_float64, batch.content), batch.num_samples)
+
+    def minibatches(self, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        """The other batches' mini-batches."""
+        for batch in self.batches.minibatches(size, generator, start):
+            yield Batch(map_tensors(_to_float64, batch.content), batch.num_samples)
+
+
 def map_tensors(function: Callable[[Tensor], Tensor], content: Any) -> Any:
     """Apply ``function`` to every tensor in a structure of tuples, lists and mappings; leave the rest alone.
 
@@ -270,7 +287,11 @@ def split_in_two(batch: Batch) -> tuple[Batch, Batch] | None:
 def is_splittable(batch: Batch) -> bool:
     """Whether a batch holds several samples and all its tensors have one entry per sample."""
     tensors = tensors_in(batch.content)
-    return batch.num_samples > 1 and bool(tensors) and all(t.dim() > 0 and t.shape[0] == batch.num_samples for t in tensors)
+    return (
+        batch.num_samples > 1
+        and bool(tensors)
+        and all(t.dim() > 0 and t.shape[0] == batch.num_samples for t in tensors)
+    )
 
 
 def pieces_of(batch: Batch, max_samples: int | None) -> list[Batch]:
@@ -332,6 +353,10 @@ def _common_length(tensors: Any) -> int:
     if not length:
         raise ValueError(f"the tensors are empty (shapes {shapes}); at least one sample is needed.")
     return length
+
+
+def _to_float64(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _slicer(start: int, stop: int) -> Callable[[Tensor], Tensor]:

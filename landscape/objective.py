@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,9 +15,18 @@ from torch.func import functional_call
 from landscape.autodiff.flat import ParameterLayout
 from landscape.autodiff.guards import NonRepeatableError, exact_arithmetic, refuse_unrepeatable_modules
 from landscape.autodiff.leave_no_trace import leave_no_trace
-from landscape.batches import Batch, Batches, first_two, pieces_of, split_in_two, to_device
+from landscape.batches import (
+    Batch,
+    Batches,
+    Float64Batches,
+    ListedBatches,
+    first_two,
+    pieces_of,
+    split_in_two,
+    to_device,
+)
 from landscape.cost import Cost
-from landscape.losses.module import Closure, LossModule, check_differentiable, checked_scalar
+from landscape.losses.module import Closure, LossModule, as_pair, check_differentiable, checked_scalar, supervised
 from landscape.losses.weighting import LossWeighting, measured_weighting
 
 Mode = Literal["eval", "train"]
@@ -80,6 +90,37 @@ class Objective:
             self.model, self.module.closure, self.batches, layout, self.mode, self.weighting, self.loss_fn, self.cost
         )
 
+    def on(self, batches: Batches) -> Objective:
+        """The same loss of the same model over other data, charged to the same ledger."""
+        return Objective(
+            self.model, self.module.closure, batches, self.layout, self.mode, self.weighting, self.loss_fn, self.cost
+        )
+
+    def on_few_samples(self, num_samples: int) -> Objective:
+        """The same loss over the first samples only: for measurements of the model rather than of the data."""
+        first, _ = first_two(self.batches)
+        return self.on(ListedBatches([pieces_of(first, num_samples)[0].content]))
+
+    def copied(self, dtype: torch.dtype | None = None) -> Objective | None:
+        """The same loss on a copy of the model, in float64 if asked; None where something in it cannot be converted.
+
+        Models that cannot be copied and losses that fix a dtype by hand are what cannot.
+        """
+        if dtype not in (None, torch.float64):
+            raise ValueError(f"dtype={dtype} was given; a copy is in the model's own dtype or in float64.")
+        batches = self.batches if dtype is None else Float64Batches(self.batches)
+        try:
+            model, loss_fn = (_copy_of(part, dtype) for part in (self.model, self.loss_fn))
+            closure = self.module.closure if loss_fn is None else supervised(loss_fn)
+            layout = ParameterLayout(model, self.layout.globs)
+            made = Objective(model, closure, batches, layout, self.mode, self.weighting, loss_fn, self.cost)
+            if dtype is not None:
+                with made.probing(), torch.no_grad():
+                    made.evaluate(next(made.parts()).content)
+        except (RuntimeError, TypeError, ValueError):
+            return None
+        return made
+
     def loss(self, params: Tensor | None = None) -> Tensor:
         """The mean loss, in float64, where the model stands or at ``params`` (1 forward)."""
         with self.probing(), torch.no_grad():
@@ -131,14 +172,18 @@ class Objective:
         max_samples : int, optional
             Cut batches into pieces of at most so many samples, where they can be cut.
         """
+        pieces = (piece for batch in self.batches for piece in pieces_of(batch, max_samples))
+        yield from self.parts_of(pieces)
+
+    def parts_of(self, batches: Iterable[Batch]) -> Iterator[Part]:
+        """Put batches on the device, with the weights of their losses; those that count for nothing are left out."""
         weighting = self.weighting
-        for batch in self.batches:
-            for piece in pieces_of(batch, max_samples):
-                content = to_device(piece.content, self.layout.device)
-                target = content[1] if weighting.kind in ("elements", "classes") else None
-                weight = weighting.weight_of(target, piece.num_samples)
-                if weight > 0:  # a batch in which every target is ignored has the mean 0/0; it counts for nothing
-                    yield Part(content, weight, piece.num_samples)
+        for batch in batches:
+            content = to_device(batch.content, self.layout.device)
+            target = content[1] if weighting.kind in ("elements", "classes") else None
+            weight = weighting.weight_of(target, batch.num_samples)
+            if weight > 0:  # a batch in which every target is ignored has the mean 0/0
+                yield Part(content, weight, batch.num_samples)
 
     def evaluate(self, content: Any, leaves: Sequence[Tensor] | None = None) -> Tensor:
         """The loss of one batch: of the live module, or with its parameters swapped for ``leaves``."""
@@ -146,6 +191,13 @@ class Objective:
             return checked_scalar(self.module(content))
         swapped = {f"model.{name}": leaf for name, leaf in zip(self.layout.names, leaves, strict=True)}
         return checked_scalar(functional_call(self.module, swapped, (content,)))
+
+    def outputs(self, content: Any, leaves: Sequence[Tensor] | None = None) -> Any:
+        """What the model makes of the inputs of one batch; only for pairs of inputs and targets."""
+        inputs, _ = as_pair(content)
+        if leaves is None:
+            return self.model(inputs)
+        return functional_call(self.model, dict(zip(self.layout.names, leaves, strict=True)), (inputs,))
 
     def leaves_at(self, params: Tensor) -> list[Tensor]:
         """Copies of a flat vector's pieces that can be differentiated by, to be swapped in for the parameters."""
@@ -190,3 +242,11 @@ class Objective:
     def _value_of(self, batch: Batch) -> float:
         self.cost.charge_forward(batch.num_samples)
         return float(self.evaluate(to_device(batch.content, self.layout.device)))
+
+
+def _copy_of(part: Any, dtype: torch.dtype | None) -> Any:
+    """A copy of a module, converted if asked; whatever else a loss is stays as it is."""
+    if not isinstance(part, nn.Module):
+        return part
+    copied = copy.deepcopy(part)
+    return copied if dtype is None else copied.to(dtype)

@@ -44,6 +44,11 @@ class ParameterLayout:
         self.dtype = self.parameters[0].dtype
         self.device = self.parameters[0].device
 
+    @property
+    def globs(self) -> list[str]:
+        """Patterns that choose exactly these parameters, also of a copy of the model."""
+        return [fnmatch_escape(name) for name in self.names]
+
     def flatten(self, tensors: Iterable[Tensor]) -> Tensor:
         """Join one tensor per parameter, in the layout's order, to a vector of shape ``(n,)``: always a copy."""
         return torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -66,6 +71,11 @@ class ParameterLayout:
                 f"params is {vector.dtype} on {vector.device}, but the model's parameters are {self.dtype} on "
                 f"{self.device}. Convert it with params.to(device={str(self.device)!r}, dtype={self.dtype})."
             )
+
+
+def fnmatch_escape(name: str) -> str:
+    """A glob that matches this name only."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
 def _select(model: nn.Module, patterns: str | Sequence[str] | None) -> dict[str, nn.Parameter]:

@@ -94,7 +94,7 @@ def weighting_of(loss_fn: Callable[..., Any], reduction: Reduction) -> LossWeigh
     >>> weighting_of(lambda output, target: (output - target).abs().mean(), "auto") is None
     True
     """
-    settings = _settings(loss_fn)
+    settings = settings_of(loss_fn, ("reduction", "weight", "ignore_index"))
     own = settings.get("reduction")
     if own == "none":
         raise ValueError(
@@ -108,7 +108,7 @@ def weighting_of(loss_fn: Callable[..., Any], reduction: Reduction) -> LossWeigh
     kind = own if reduction == "auto" else reduction
     if kind == "sum":
         return LossWeighting("sum")
-    base = _base(loss_fn)
+    base = base_loss(loss_fn)
     if kind in ("mean", "batchmean") and base in _CLASSWISE:
         return LossWeighting("classes", settings.get("weight"), int(settings.get("ignore_index", -100)))
     if kind == "mean" and base in _ELEMENTWISE:
@@ -170,16 +170,15 @@ def measured_weighting(
     return LossWeighting(kind or "samples")
 
 
-def _base(loss_fn: Callable[..., Any]) -> Any:
+def base_loss(loss_fn: Callable[..., Any]) -> Any:
     """The loss function below partials, or the class of a loss module."""
     while isinstance(loss_fn, functools.partial):
         loss_fn = loss_fn.func
     return type(loss_fn) if isinstance(loss_fn, nn.Module) else loss_fn
 
 
-def _settings(loss_fn: Callable[..., Any]) -> dict[str, Any]:
-    """Reduction, class weights and ignored label, from keywords, module attributes or the signature's defaults."""
-    names = ("reduction", "weight", "ignore_index")
+def settings_of(loss_fn: Callable[..., Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The named settings of a loss, from keywords, module attributes or the signature's defaults."""
     keywords: dict[str, Any] = {}
     while isinstance(loss_fn, functools.partial):
         keywords = {**loss_fn.keywords, **keywords}

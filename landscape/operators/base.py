@@ -50,6 +50,10 @@ class LinearOperator(ABC):
     def _matvec(self, vector: Tensor) -> Tensor:
         """The product with one vector of shape ``(n,)``, which has been checked."""
 
+    def _matmat(self, block: Tensor) -> Tensor:
+        """The products with the columns of a block of shape ``(n, m)``, which has been checked."""
+        return torch.stack([self._matvec(column) for column in block.T.contiguous()], dim=1)
+
     @property
     def shape(self) -> tuple[int, int]:
         """``(n, n)``."""
@@ -75,7 +79,7 @@ class LinearOperator(ABC):
             self.num_matvecs += 1
             return self._matvec(other)
         self.num_matvecs += other.shape[1]
-        return torch.stack([self._matvec(column) for column in other.T.contiguous()], dim=1)
+        return self._matmat(other)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
         return SumOperator(self, other)

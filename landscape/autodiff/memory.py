@@ -1,0 +1,88 @@
+"""How much memory a graph holds, and how much there is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+#: Share of the free memory that kept graphs take unless the user says otherwise.
+DEFAULT_SHARE = 0.25
+
+
+class SavedBytes:
+    """What :func:`count_saved_bytes` has counted so far."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+
+@contextlib.contextmanager
+def count_saved_bytes(known: Iterable[Tensor] = ()) -> Iterator[SavedBytes]:
+    """Count the bytes that autograd saves for backward passes within a block, every storage once.
+
+    Parameters
+    ----------
+    known : iterable of Tensors
+        Tensors that exist anyway (parameters, data): their storages do not count.
+
+    Examples
+    --------
+    >>> x = torch.ones(1000, requires_grad=True)
+    >>> with count_saved_bytes([x]) as saved:
+    ...     y = (x.exp() * x).sum()
+    >>> saved.total  # the exponentials; x itself was there before
+    4000
+    """
+    seen = {tensor.untyped_storage().data_ptr() for tensor in known}
+    saved = SavedBytes()
+    kept: list[Tensor] = []  # storages stay alive within the block, so that no address is used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            saved.total += storage.nbytes()
+            kept.append(tensor.detach())
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that can still be had on a device: of a GPU what its driver says, else of the machine (or its container)."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    limits = [_free_of_machine(), *_free_of_container()]
+    return min(limits)
+
+
+def _free_of_machine() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    # No such file outside Linux: half of what is built in stands for what is free.
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _free_of_container() -> list[int]:
+    """What a control group (a container, a cluster job) still allows, if it has a limit."""
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            allowed, taken = Path(limit).read_text().strip(), Path(used).read_text().strip()
+        except OSError:
+            continue
+        if allowed.isdigit() and taken.isdigit():
+            return [max(int(allowed) - int(taken), 0)]
+    return []

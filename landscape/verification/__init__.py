@@ -1,0 +1,1 @@
+"""Whether a problem's derivatives can be trusted: measured, with the module at fault named."""
