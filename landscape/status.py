@@ -29,6 +29,26 @@ class Status(str, enum.Enum):
         "The loss or its gradient is NaN or infinite at the current point. Look for a diverged first phase, a log or "
         "division at zero, or too large a learning rate."
     )
+    SETTLED = "Every eigenvalue asked for is known to the tolerance."
+    MAX_MATVECS = (
+        "The number of products allowed was used up before the tolerance was met; what is known is returned. Allow more "
+        "products (max_matvecs) or a larger tolerance."
+    )
+    BREAKDOWN = (
+        "The Krylov space became invariant: its Ritz values are eigenvalues to rounding, and it holds every eigenvalue "
+        "whose eigenvectors the start vector has a part of."
+    )
+    NONFINITE_PRODUCT = (
+        "A product of the operator with a vector holds NaN or infinite entries; what was known before is returned. Look "
+        "for a derivative that does not exist at this point (a root or a logarithm of 0) or an overflow."
+    )
+
+    COMPLETED = "Everything asked for was computed."
+    CUT_SHORT = "Stopped on request; what is known so far is returned, with the larger error of fewer products."
+    NO_STANDARD_ERROR = (
+        "There is no standard error: the samples could not be dealt into two groups or more (a single sample, batches that "
+        "cannot be cut, a loss that is no mean over samples, or a matrix that knows nothing of samples)."
+    )
 
     def __str__(self) -> str:
         return self.value
