@@ -16,7 +16,7 @@ CHUNK_NUMBERS = 2**23
 # Columns in one go: in cache, and short enough for float32 sums. Partial sums are added up in float64; without that, a
 # vector with one large coordinate among 10^5 costs float32 bases one and a half digits of orthogonality.
 TILE = 2**13
-# But no more tiles than this: each is a kernel to launch.
+# Other devices add up in parallel, so with less rounding; there each tile is a kernel to launch, and no more are made.
 MAX_TILES = 64
 # A first pass of Gram-Schmidt that took away less than this share of what is left has nothing to correct.
 NEGLIGIBLE = 0.1
@@ -44,7 +44,7 @@ class Basis:
         self.size, self.dtype, self.device, self.limit = size, dtype, device, limit
         self.rows = 0
         self._chunk_rows = min(max(CHUNK_ROWS, min(256, CHUNK_NUMBERS // size)), limit)
-        self._tile = max(TILE, -(-size // MAX_TILES))
+        self._tile = TILE if device.type == "cpu" else max(TILE, -(-size // MAX_TILES))
         self._chunks: list[Tensor] = []
 
     def row(self, index: int) -> Tensor:
@@ -170,3 +170,10 @@ def dot_on_device(a: Tensor, b: Tensor) -> Tensor:
         for x, y in zip(a.split(CHUNK), b.split(CHUNK), strict=True)
     ]
     return torch.stack(parts).sum()
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows scaled to length 1, in place."""
+    for row in rows:
+        row.div_(dot_on_device(row, row).sqrt())
+    return rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,7 +11,8 @@ from torch import Tensor
 
 from landscape.autodiff.guards import exact_arithmetic
 from landscape.operators.base import LinearOperator
-from landscape.probes.basis import Basis, dot_on_device
+from landscape.probes.basis import Basis, dot_on_device, unit_rows
+from landscape.probes.krylov_input import check_precision, memory_rows, unit_vector
 from landscape.status import Status
 
 # The space is taken as invariant when beta_k falls to this many epsilons of ‖A‖: what is left then is rounding. A guard
@@ -49,6 +52,9 @@ class KrylovSpace:
 
     Attributes
     ----------
+    project : callable or None
+        An orthogonal projector that commutes with the operator: if set, every new vector is put back into its range, which
+        rounding would leave otherwise.
     status : Status
         ``RUNNING``; ``BREAKDOWN`` once the space is invariant (its Ritz values are eigenvalues); ``NONFINITE_PRODUCT``
         once a product held NaN or infinity (that step is not counted among the steps).
@@ -89,18 +95,20 @@ class KrylovSpace:
         check_precision(operator)
         self.operator = operator
         self.status = Status.RUNNING
+        self.project: Callable[[Tensor], Tensor] | None = None
         self.capacity = memory_rows(operator, max_memory, least=2)
         self._basis = Basis(operator.size, operator.dtype, operator.device, self.capacity)
         self._basis.store(0, unit_vector(operator, start))
         self._alphas: list[float] = []
         self._betas: list[float] = []
         self._strays: list[float] = []
+        self._stray_norms: list[float] = []
         self._pending: list[Tensor] = []
         # False while the basis is being replaced: an exception in between leaves it torn, with the coefficients still right.
         self.intact = True
         # Rows before the first whose coefficients are in `_alphas`: none, unless a subclass puts Ritz vectors there.
         self._head = 0
-        self.sync_every = 1 if operator.device.type == "cpu" else SYNC_EVERY
+        self.sync_every = steps_between_looks(operator.device)
 
     @property
     def num_steps(self) -> int:
@@ -137,6 +145,14 @@ class KrylovSpace:
         return torch.tensor(self._betas, dtype=torch.float64)
 
     @property
+    def couplings(self) -> Tensor:
+        """The betas, the last one replaced by 0 after a breakdown, where it is rounding."""
+        couplings = self.betas
+        if self.status is Status.BREAKDOWN:
+            couplings[-1] = 0.0
+        return couplings
+
+    @property
     def basis(self) -> Tensor:
         """The k basis vectors as rows ``(k, n)``: a copy."""
         return self._basis.stack()[: self.dimension]
@@ -156,6 +172,12 @@ class KrylovSpace:
         """
         self.sync()
         return max(self._strays, default=0.0)
+
+    @property
+    def stray_norm(self) -> float:
+        """Frobenius norm of all strays, both triangles: it bounds what they can do to an eigenvalue of the projected matrix."""
+        self.sync()
+        return math.sqrt(2.0 * sum(norm**2 for norm in self._stray_norms))
 
     @property
     def norm_estimate(self) -> float:
@@ -183,11 +205,13 @@ class KrylovSpace:
             alpha = dot_on_device(vector, product)
             residual = product - alpha * vector
             self._subtract_couplings(residual)
-            stray = self._orthogonalise(residual)
+            strays = self._orthogonalise(residual)
+            if self.project is not None:
+                residual = self.project(residual)
             beta = dot_on_device(residual, residual).sqrt()
             self._store_next(residual / beta)
-        self._pending.append(torch.stack([alpha, beta, stray]))
-        if len(self._pending) >= self.sync_every:
+        self._pending.append(torch.stack([alpha, beta, strays.abs().max(), strays.norm()]))
+        if len(self._pending) >= self.sync_every or self._is_exhausted():
             self.sync()
 
     def sync(self) -> None:
@@ -196,14 +220,15 @@ class KrylovSpace:
             return
         fetched = torch.stack(self._pending).tolist()
         self._pending.clear()
-        for alpha, beta, stray in fetched:
-            if not all(map(_is_finite, (alpha, beta, stray))):
+        for alpha, beta, stray, stray_norm in fetched:
+            if not all(map(math.isfinite, (alpha, beta, stray))):
                 self.status = Status.NONFINITE_PRODUCT
                 self._drop_rows(self._length() + 1)
                 return
             self._alphas.append(alpha)
             self._betas.append(beta)
             self._strays.append(stray)
+            self._stray_norms.append(stray_norm)
             guard = BREAKDOWN_EPSILONS * torch.finfo(self.operator.dtype).eps * self._scale(len(self._alphas))
             if beta <= guard or self._is_exhausted():
                 self.status = Status.BREAKDOWN
@@ -254,10 +279,9 @@ class KrylovSpace:
             residual.sub_(self._basis.row(self._length() - 1) * self._last_beta())
 
     def _orthogonalise(self, residual: Tensor) -> Tensor:
-        """Make the residual orthogonal to the basis, in place, and give the largest stray coefficient."""
-        index = self._length()
-        strays = self._basis.orthogonalise(residual)[:index].abs()
-        return strays.max() if index else torch.zeros((), dtype=torch.float64, device=self.operator.device)
+        """Make the residual orthogonal to the basis, in place, and give the stray coefficients, at least one."""
+        strays = self._basis.orthogonalise(residual)[: self._length()]
+        return strays if len(strays) else torch.zeros(1, dtype=torch.float64, device=self.operator.device)
 
     def _store_next(self, vector: Tensor) -> None:
         """Keep q_{k+1}. An interrupted step leaves a row too many, which the next attempt overwrites."""
@@ -277,54 +301,6 @@ class KrylovSpace:
         return max((abs(self._alphas[j]) + betas[j] + betas[j + 1] for j in range(count)), default=0.0)
 
 
-def check_precision(operator: LinearOperator) -> None:
-    """Refuse what Lanczos cannot work in."""
-    if operator.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"the operator works in {operator.dtype}; a Krylov basis needs float32 or float64 to stay orthogonal. "
-            "Convert the model with model.float() and build the operator again."
-        )
-
-
-def memory_rows(operator: LinearOperator, max_memory: int | None, *, least: int) -> int:
-    """How many vectors of the operator fit into ``max_memory`` bytes, at least ``least`` (at most n + 1)."""
-    bytes_per_row = operator.size * torch.finfo(operator.dtype).bits // 8
-    least = min(least, operator.size + 1)
-    if max_memory is None:
-        return operator.size + 1
-    if max_memory < least * bytes_per_row:
-        raise ValueError(
-            f"max_memory={max_memory} bytes is too small: at least {least} vectors of {bytes_per_row} bytes are needed, "
-            f"{least * bytes_per_row} bytes. Give that much, or use basis='two-pass', which stores no basis."
-        )
-    return min(int(max_memory // bytes_per_row), operator.size + 1)
-
-
-def unit_vector(operator: LinearOperator, start: Tensor) -> Tensor:
-    """The start vector, checked, with length 1."""
-    if not isinstance(start, Tensor) or start.shape != (operator.size,):
-        given = f"shape {tuple(start.shape)}" if isinstance(start, Tensor) else f"type {type(start).__name__}"
-        raise ValueError(
-            f"start has {given}; the operator is {operator.size} x {operator.size}: give a ({operator.size},)."
-        )
-    if start.dtype != operator.dtype or start.device != operator.device:
-        raise ValueError(
-            f"start is {start.dtype} on {start.device}, the operator {operator.dtype} on {operator.device}. Convert it "
-            f"with start.to(device={str(operator.device)!r}, dtype={operator.dtype})."
-        )
-    detached = start.detach()
-    length = float(dot_on_device(detached, detached).sqrt())
-    if not _is_finite(length) or length == 0.0:
-        raise ValueError(f"start has length {length}; a finite vector other than 0 is needed.")
-    return (detached.double() / length).to(operator.dtype)
-
-
-def unit_rows(rows: Tensor) -> Tensor:
-    """Rows scaled to length 1, in place."""
-    for row in rows:
-        row.div_(dot_on_device(row, row).sqrt())
-    return rows
-
-
-def _is_finite(number: float) -> bool:
-    return abs(number) < float("inf")
+def steps_between_looks(device: torch.device) -> int:
+    """1 where looking costs nothing."""
+    return 1 if device.type == "cpu" else SYNC_EVERY
