@@ -1,14 +1,22 @@
-"""Policies that watch the norm of the gradient."""
+"""The seed paper's policy: the gradient norm is past its peak."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from landscape.policies.base import Decision, check_requirements
+from landscape.policies.base import Claim, Decision, check_requirements
+from landscape.policies.peak import judge_peak
+from landscape.policies.settings import one_of
+from landscape.policies.signals import epochs_of
 from landscape.tracking.columns import NORM_COLUMNS
 from landscape.tracking.history import History, number_in
+
+
+def check_factor(factor: float) -> None:
+    """Refuse a share of the peak outside (0, 1]."""
+    if not 0 < factor <= 1:
+        raise ValueError(f"factor={factor} was given; it must lie in (0, 1]. The paper uses 0.9.")
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,8 @@ class GradientNormPeak:
     Parameters
     ----------
     factor : float
-        Share of the peak below which the norm must fall, in (0, 1]. The paper uses 0.9.
+        Share of the peak below which the norm must fall, in (0, 1]. The paper uses 0.9. With 1, the norm must be
+        strictly below its maximum: see Notes.
     min_epochs : int
         The rule starts at this epoch of the phase: earlier norms neither fire nor count for the maximum.
     norm : {"full", "mean_batch", "batch_mean"}
@@ -41,6 +50,11 @@ class GradientNormPeak:
     What it tests is the sign of the curvature along the gradient, and only under gradient flow, where
     :math:`d\|g\|^2/dL = 2\, g^\top H g / \|g\|^2`; it says nothing about the smallest eigenvalue. A NaN norm never
     fires. After a swap back the rule starts afresh.
+
+    The letter of the rule, with a factor of 1, holds at every new maximum and so at the first epoch. A peak shows one
+    epoch later at the earliest: with ``factor=1`` the rule fires where :math:`n_t < \max_{s \le t} n_s`, which on a
+    series that rises and then falls is the first epoch after the maximum, one step from the change of sign of
+    :math:`g^\top H g`. Factors below 1 are not touched by this.
 
     References
     ----------
@@ -61,11 +75,12 @@ class GradientNormPeak:
     norm: Literal["full", "mean_batch", "batch_mean"] = "full"
     require_rise: bool = False
 
+    claim: ClassVar[Claim | None] = "B"
+    hindsight: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
-        if not 0 < self.factor <= 1:
-            raise ValueError(f"factor={self.factor} was given; it must lie in (0, 1]. The paper uses 0.9.")
-        if self.norm not in NORM_COLUMNS:
-            raise ValueError(f"norm={self.norm!r} was given; it is one of {', '.join(map(repr, NORM_COLUMNS))}.")
+        check_factor(self.factor)
+        one_of("norm", self.norm, NORM_COLUMNS)
         if self.min_epochs < 0:
             raise ValueError(f"min_epochs={self.min_epochs} was given; it must be 0 or more.")
 
@@ -76,47 +91,13 @@ class GradientNormPeak:
 
     def decide(self, history: History) -> Decision:
         """Apply the rule to the rows since the last swap."""
-        epochs, norms = self._series(history)
-        if not norms:
-            return Decision(False, f"no epoch counts yet (the rule starts at epoch {max(1, self.min_epochs)})")
-        latest = norms[-1]
-        if latest is None:
-            return Decision(False, f"the {self.norm} gradient norm was not measured in epoch {epochs[-1]}")
-        if math.isnan(latest):
-            return Decision(False, f"the {self.norm} gradient norm of epoch {epochs[-1]} is NaN: the run has diverged")
-        counted = _from_the_first_rise(epochs, norms, self.factor) if self.require_rise else _known(epochs, norms)
-        if not counted:
-            return Decision(False, f"the {self.norm} gradient norm has not risen yet since the phase began")
-        peak, peak_epoch = max((norm, -epoch) for epoch, norm in counted)
-        peak_epoch = -peak_epoch
-        swap = not latest > peak * self.factor
-        score = latest / peak if peak > 0 else math.nan
-        reason = (
-            f"{self.norm} gradient norm {latest:.4g} is {'at or below' if swap else 'above'} {self.factor:g} of its "
-            f"peak {peak:.4g} (epoch {peak_epoch})"
-        )
-        return Decision(swap, reason, score, {"norm": latest, "peak": peak, "peak_epoch": peak_epoch})
-
-    def _series(self, history: History) -> tuple[list[int], list[float | None]]:
-        """Epochs that count and their norms."""
         (name,) = self.requires
-        rows = [row for row in history.stretch() if row.get("epoch") != 0]
+        rows = epochs_of(history)
         if rows and not any(name in row for row in rows):
             check_requirements(self, history.columns(), "Record it, or choose another norm.")
         rows = rows[max(1, self.min_epochs) - 1 :]
-        return [int(row["epoch"] or 0) for row in rows], [number_in(row, name) for row in rows]
-
-
-def _known(epochs: list[int], norms: list[float | None]) -> list[tuple[int, float]]:
-    return [(e, n) for e, n in zip(epochs, norms, strict=True) if n is not None and not math.isnan(n)]
-
-
-def _from_the_first_rise(epochs: list[int], norms: list[float | None], factor: float) -> list[tuple[int, float]]:
-    """The epochs from the first one whose norm stands out from the lowest before it as a peak must from its fall."""
-    known = _known(epochs, norms)
-    lowest = math.inf
-    for index, (_, norm) in enumerate(known):
-        if norm * factor > lowest:
-            return known[index:]
-        lowest = min(lowest, norm)
-    return []
+        if not rows:
+            return Decision(False, f"no epoch counts yet (the rule starts at epoch {max(1, self.min_epochs)})")
+        epochs = [int(row.get("epoch") or 0) for row in rows]
+        norms = [number_in(row, name) for row in rows]
+        return judge_peak(f"{self.norm} gradient norm", epochs, norms, self.factor, require_rise=self.require_rise)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from landscape.policies.base import Decision
-from landscape.tracking.history import History
+from landscape.policies.base import Claim, Decision
+from landscape.policies.settings import positive
+from landscape.policies.signals import epochs_of, read
+from landscape.tracking.history import History, number_in
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,9 @@ class Never:
     >>> Never().decide(History()).swap
     False
     """
+
+    claim: ClassVar[Claim | None] = None
+    hindsight: ClassVar[bool] = False
 
     @property
     def requires(self) -> frozenset[str]:
@@ -49,6 +55,10 @@ class AfterEpochs:
 
     epochs: int
 
+    claim: ClassVar[Claim | None] = None
+    hindsight: ClassVar[bool] = False
+    reads_clock: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError(f"epochs={self.epochs} was given; it must be at least 1.")
@@ -60,10 +70,75 @@ class AfterEpochs:
 
     def decide(self, history: History) -> Decision:
         """Count the epochs since the last swap."""
-        done = sum(1 for row in history.stretch() if row.get("epoch") != 0)
+        done = len(epochs_of(history))
         return Decision(
             done >= self.epochs,
             f"{done} of {self.epochs} epochs of this phase are done",
             done / self.epochs,
             {"epochs": float(done)},
         )
+
+
+@dataclass(frozen=True)
+class BudgetShare:
+    """Swap once a phase has spent a share of the budget.
+
+    Parameters
+    ----------
+    budget : float
+        The budget of the run, in gradient equivalents.
+    share : float
+        The share that the phase may spend, in (0, 1]. 0.3 is that of the seed paper's experiments (300 of 1000 epochs);
+        common scripts for physics-informed networks switch after a fixed number of steps.
+
+    Notes
+    -----
+    What counts is what was spent since the phase began, probing included: after a swap back the phase has its share again.
+    No adaptivity and no claim; a baseline that adaptive rules must beat.
+
+    References
+    ----------
+    Hrycej et al. (2025), arXiv:2510.25366, section on experiments.
+
+    Examples
+    --------
+    >>> rows = [{"epoch": t, "phase": "first", "gradient_equivalents": 2.0 * t} for t in range(4)]
+    >>> BudgetShare(budget=10, share=0.5).decide(History(rows)).reason
+    '6 of 5 gradient equivalents are spent in this phase (0.5 of a budget of 10)'
+    """
+
+    budget: float
+    share: float = 0.3
+
+    claim: ClassVar[Claim | None] = None
+    hindsight: ClassVar[bool] = False
+    reads_clock: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        positive("budget", self.budget)
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share={self.share} was given; it must lie in (0, 1].")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What the run has cost."""
+        return frozenset({"gradient_equivalents"})
+
+    def decide(self, history: History) -> Decision:
+        """Compare what the phase has spent with its share."""
+        signals = read(history, "gradient_equivalents")
+        if isinstance(signals, Decision):
+            return signals
+        spent = signals["gradient_equivalents"][-1] - _spent_before(history)
+        allowed = self.share * self.budget
+        reason = (
+            f"{spent:.6g} of {allowed:.6g} gradient equivalents are spent in this phase "
+            f"({self.share:g} of a budget of {self.budget:g})"
+        )
+        return Decision(spent >= allowed, reason, spent / allowed, {"spent": spent, "allowed": allowed})
+
+
+def _spent_before(history: History) -> float:
+    """What the run had cost when the latest phase began; 0 for the first one."""
+    start = len(history) - len(history.stretch())
+    return (number_in(history[start - 1], "gradient_equivalents") or 0.0) if start else 0.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from landscape.policies.base import Decision
+from landscape.policies.base import Claim, Decision
 from landscape.status import FAILED_SEARCHES, Status
 from landscape.tracking.history import History
 
@@ -34,6 +35,9 @@ class SearchFailures:
 
     patience: int = 3
 
+    claim: ClassVar[Claim | None] = None
+    hindsight: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise ValueError(f"patience={self.patience} was given; it must be at least 1.")
@@ -46,6 +50,8 @@ class SearchFailures:
     def decide(self, history: History) -> Decision:
         """Count the failures at the end of the stretch."""
         statuses = history.stretch().column("status")
+        if statuses and statuses[-1] is None:
+            return Decision(False, f"no status was recorded in epoch {history[-1].get('epoch')}")
         failed = next(
             (i for i, status in enumerate(reversed(statuses)) if status not in FAILED_SEARCHES), len(statuses)
         )

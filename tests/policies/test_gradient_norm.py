@@ -44,11 +44,28 @@ def algorithm_1(norms, factor=0.9):
 
 @given(
     norms=st.lists(st.floats(0, 1e6), min_size=1, max_size=30),
-    factor=st.sampled_from([0.9, 0.5, 1.0]),
+    factor=st.sampled_from([0.9, 0.5, 0.999]),
     norm=st.sampled_from(sorted(NORM_COLUMNS)),
 )
 def test_it_is_algorithm_1_to_the_letter(norms, factor, norm):
     assert first_firing(GradientNormPeak(factor, norm=norm), norms, norm) == algorithm_1(norms, factor)
+
+
+@given(
+    rise=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=15, unique=True).map(sorted),
+    fall=st.floats(0.001, 0.9999),
+    norm=st.sampled_from(sorted(NORM_COLUMNS)),
+)
+def test_with_a_factor_of_one_it_fires_at_the_first_epoch_after_the_maximum(rise, fall, norm):
+    """The letter of the rule, not(n > 1.0 * max), would fire at once."""
+    norms = [*rise, rise[-1] * fall]
+    assert first_firing(GradientNormPeak(factor=1.0, norm=norm), norms, norm) == len(norms)
+    assert algorithm_1(norms, 1.0) == 1
+
+
+def test_with_a_factor_of_one_a_constant_norm_never_fires():
+    assert first_firing(GradientNormPeak(factor=1.0), [2.0] * 10) is None
+    assert first_firing(GradientNormPeak(factor=1.0, require_rise=True), [3.0, 2.0, 2.5, 2.5, 2.4]) == 5
 
 
 def test_on_the_measured_vit_it_fires_where_the_study_says():
