@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,17 +30,19 @@ from landscape.batches import (
 from landscape.cost import Cost
 from landscape.losses.module import Closure, LossModule, as_pair, check_differentiable, checked_scalar, supervised
 from landscape.losses.weighting import LossWeighting, measured_weighting
+from landscape.vectors import norm, views
 
 Mode = Literal["eval", "train"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some samples of a full pass, on the device, and how much their loss counts."""
+    """Some samples of a full pass, on the device, how much their loss counts, and how many samples come before them."""
 
     content: Any
     weight: float
     num_samples: int
+    start: int
 
 
 class Objective:
@@ -83,6 +87,7 @@ class Objective:
         self.cost = cost if cost is not None else Cost(batches.num_samples)
         self.module = LossModule(model, closure)
         self._weighting = weighting
+        self._differentiates = False
 
     def narrowed(self, layout: ParameterLayout) -> Objective:
         """The same loss as a function of other parameters of the same model, charged to the same ledger."""
@@ -96,27 +101,36 @@ class Objective:
             self.model, self.module.closure, batches, self.layout, self.mode, self.weighting, self.loss_fn, self.cost
         )
 
+    def over(self, batches: Sequence[Batch]) -> Objective:
+        """The same loss over some batches only."""
+        return self.on(ListedBatches([batch.content for batch in batches]))
+
     def on_few_samples(self, num_samples: int) -> Objective:
         """The same loss over the first samples only: for measurements of the model rather than of the data."""
-        first, _ = first_two(self.batches)
-        return self.on(ListedBatches([pieces_of(first, num_samples)[0].content]))
+        pieces = (pieces_of(batch, num_samples)[0] for batch in self.batches)
+        # Samples whose targets are all ignored have no loss to measure.
+        chosen = next((piece for piece in pieces if next(self.parts_of([piece]), None) is not None), None)
+        return self.over([first_two(self.batches)[0] if chosen is None else chosen])
 
     def copied(self, dtype: torch.dtype | None = None) -> Objective | None:
         """The same loss on a copy of the model, in float64 if asked; None where something in it cannot be converted.
 
-        Models that cannot be copied and losses that fix a dtype by hand are what cannot.
+        Models that cannot be copied and losses that fix a dtype by hand are what cannot. A closure that reaches the
+        model by another way than its argument goes on evaluating the original: compare before relying on the copy.
         """
         if dtype not in (None, torch.float64):
             raise ValueError(f"dtype={dtype} was given; a copy is in the model's own dtype or in float64.")
         batches = self.batches if dtype is None else Float64Batches(self.batches)
         try:
-            model, loss_fn = (_copy_of(part, dtype) for part in (self.model, self.loss_fn))
+            memo = _copies_of_computed_tensors(self.model)
+            model, loss_fn = (_copy_of(part, dtype, memo) for part in (self.model, self.loss_fn))
             closure = self.module.closure if loss_fn is None else supervised(loss_fn)
             layout = ParameterLayout(model, self.layout.globs)
             made = Objective(model, closure, batches, layout, self.mode, self.weighting, loss_fn, self.cost)
             if dtype is not None:
-                with made.probing(), torch.no_grad():
-                    made.evaluate(next(made.parts()).content)
+                with made.probing():
+                    for part in itertools.islice(made.parts(), 1):
+                        made.value_of(part.content)
         except (RuntimeError, TypeError, ValueError):
             return None
         return made
@@ -128,7 +142,7 @@ class Objective:
             total = self.zero()
             total_weight = 0.0
             for part in self.parts():
-                value = self.evaluate(part.content, leaves)
+                value = self.value_of(part.content, leaves)
                 self.cost.charge_forward(part.num_samples)
                 total += self.unreduced(value, part.weight).to(total.device, torch.float64)
                 total_weight += part.weight
@@ -139,8 +153,8 @@ class Objective:
         with self.probing(), torch.enable_grad():
             leaves = None if params is None else self.leaves_at(params)
             total = self.zero()
-            gradient = torch.zeros(self.layout.num_params, dtype=self.layout.dtype, device=self.layout.device)
-            pieces = self.layout.split(gradient)
+            gradient = torch.zeros(self.layout.num_params, dtype=self.sum_dtype, device=self.layout.device)
+            pieces = views(gradient, self.layout.parameters)
             total_weight = 0.0
             for part in self.parts():
                 value = self.unreduced(self.evaluate(part.content, leaves), part.weight)
@@ -152,7 +166,7 @@ class Objective:
                         piece += grad
                 total += value.detach().to(total.device, torch.float64)
                 total_weight += part.weight
-        return total / total_weight, gradient.div_(total_weight)
+        return total / total_weight, gradient.div_(total_weight).to(self.layout.dtype)
 
     @contextlib.contextmanager
     def probing(self) -> Iterator[None]:
@@ -178,12 +192,14 @@ class Objective:
     def parts_of(self, batches: Iterable[Batch]) -> Iterator[Part]:
         """Put batches on the device, with the weights of their losses; those that count for nothing are left out."""
         weighting = self.weighting
+        start = 0
         for batch in batches:
             content = to_device(batch.content, self.layout.device)
             target = content[1] if weighting.kind in ("elements", "classes") else None
             weight = weighting.weight_of(target, batch.num_samples)
             if weight > 0:  # a batch in which every target is ignored has the mean 0/0
-                yield Part(content, weight, batch.num_samples)
+                yield Part(content, weight, batch.num_samples, start)
+            start += batch.num_samples
 
     def evaluate(self, content: Any, leaves: Sequence[Tensor] | None = None) -> Tensor:
         """The loss of one batch: of the live module, or with its parameters swapped for ``leaves``."""
@@ -191,6 +207,19 @@ class Objective:
             return checked_scalar(self.module(content))
         swapped = {f"model.{name}": leaf for name, leaf in zip(self.layout.names, leaves, strict=True)}
         return checked_scalar(functional_call(self.module, swapped, (content,)))
+
+    def value_of(self, content: Any, leaves: Sequence[Tensor] | None = None) -> Tensor:
+        """The loss of one batch without a graph: recorded only if the loss itself takes derivatives (by its inputs, say)."""
+        if not self._differentiates:
+            try:
+                with torch.no_grad():
+                    return self.evaluate(content, leaves)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+                self._differentiates = True
+        with torch.enable_grad():
+            return self.evaluate(content, leaves).detach()
 
     def outputs(self, content: Any, leaves: Sequence[Tensor] | None = None) -> Any:
         """What the model makes of the inputs of one batch; only for pairs of inputs and targets."""
@@ -203,8 +232,44 @@ class Objective:
         """Copies of a flat vector's pieces that can be differentiated by, to be swapped in for the parameters."""
         return [piece.requires_grad_() for piece in self.layout.split(params.detach().clone())]
 
+    def nearby_point(self, distance: float = 0.05) -> Tensor:
+        """Parameters near the model's, in no special direction: what holds for the model's structure holds there too.
+
+        Parameters
+        ----------
+        distance : float
+            Relative to the parameters' norm. Gone less far if the loss is not finite there.
+        """
+        point = self.layout.flatten(parameter.detach() for parameter in self.layout.parameters)
+        generator = torch.Generator().manual_seed(3)
+        noise = torch.randn(point.shape, generator=generator, dtype=torch.float64).to(point)
+        noise *= max(norm(point) / math.sqrt(point.numel()), 1e-3)
+        few = self.on_few_samples(2)
+        while distance > 1e-4 and not bool(torch.isfinite(few.loss(point + distance * noise))):
+            distance /= 10
+        return point + distance * noise
+
+    @contextlib.contextmanager
+    def moved_to(self, params: Tensor) -> Iterator[None]:
+        """A block in which the live parameters themselves have other values; afterwards they are bit for bit as before.
+
+        Written past the version counters: to graphs that a user keeps, nothing has happened.
+        """
+        originals = self.layout.flatten(parameter.detach() for parameter in self.layout.parameters)
+        try:
+            self._write(params)
+            yield
+        finally:
+            self._write(originals)
+
+    def _write(self, params: Tensor) -> None:
+        for parameter, piece in zip(self.layout.parameters, self.layout.split(params), strict=True):
+            parameter.data.copy_(piece)
+
     def unreduced(self, value: Tensor, weight: float) -> Tensor:
         """A batch's contribution to the sum over all data, from the value of its loss."""
+        # Half precision cannot hold every weight.
+        value = value.to(torch.promote_types(value.dtype, torch.float32))
         return value if self.weighting.kind == "sum" else value * weight
 
     @property
@@ -216,17 +281,22 @@ class Objective:
             if halves is None:
                 self._weighting = LossWeighting("samples")
                 return self._weighting
-            with self.probing(), torch.no_grad():
+            with self.probing():
                 whole, *parts = (self._value_of(batch) for batch in (first, *halves))
             sizes = (halves[0].num_samples, halves[1].num_samples)
             self._weighting = measured_weighting(whole, (parts[0], parts[1]), sizes, must_split=second is not None)
         return self._weighting
 
+    @property
+    def sum_dtype(self) -> torch.dtype:
+        """In what sums over batches of gradients and products are collected: the parameters' dtype, float32 at least."""
+        return torch.promote_types(self.layout.dtype, torch.float32)
+
     def refuse_unrepeatable(self) -> None:
         """Raise ``NonRepeatableError`` if modules, or two evaluations, show that train mode is not repeatable."""
         refuse_unrepeatable_modules(self.model)
         first, _ = first_two(self.batches)
-        with self.probing(), torch.no_grad():
+        with self.probing():
             once, again = self._value_of(first), self._value_of(first)
         if once != again and not (once != once and again != again):
             raise NonRepeatableError(
@@ -241,12 +311,23 @@ class Objective:
 
     def _value_of(self, batch: Batch) -> float:
         self.cost.charge_forward(batch.num_samples)
-        return float(self.evaluate(to_device(batch.content, self.layout.device)))
+        return float(self.value_of(to_device(batch.content, self.layout.device)))
 
 
-def _copy_of(part: Any, dtype: torch.dtype | None) -> Any:
+def _copy_of(part: Any, dtype: torch.dtype | None, memo: dict[int, Any]) -> Any:
     """A copy of a module, converted if asked; whatever else a loss is stays as it is."""
     if not isinstance(part, nn.Module):
         return part
-    copied = copy.deepcopy(part)
+    copied = copy.deepcopy(part, memo)
     return copied if dtype is None else copied.to(dtype)
+
+
+def _copies_of_computed_tensors(model: nn.Module) -> dict[int, Any]:
+    """What ``deepcopy`` shall take for attributes that a forward pass has computed (weight norm's weight).
+
+    They carry the graph of that pass, which cannot be copied; the next forward pass computes them again.
+    """
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    return {
+        id(value): value.detach().clone() for value in attributes if isinstance(value, Tensor) and not value.is_leaf
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from landscape.autodiff.twice import why_not_twice
+from landscape.autodiff.twice import refuse_once_differentiable, why_not_twice
 from landscape.vectors import dot, norm
 
 #: How far off a module's derivatives must be to be blamed: faults are of the order of the derivative itself.
@@ -64,7 +64,7 @@ def find_fault(model: nn.Module, run: Callable[[], object], test: FaultTest) -> 
     for call in _recorded_calls(model, run):
         try:
             reason = test(call)
-        except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        except Exception as error:  # it cannot be tried on its own
             reason = why_not_twice(error)
         if reason is not None:
             return f"{call.described}: {reason}"
@@ -74,9 +74,14 @@ def find_fault(model: nn.Module, run: Callable[[], object], test: FaultTest) -> 
 def not_repeatable(call: Call) -> str | None:
     """Two calls with the same inputs differ."""
     with torch.no_grad():
-        once, again = (_floats_in(call.module(*call.args, **call.kwargs)) for _ in range(2))
+        calls = (_cloned((call.args, dict(call.kwargs))) for _ in range(2))  # modules may work in place
+        once, again = (_floats_in(call.module(*args, **kwargs)) for args, kwargs in calls)
     pairs = zip(once, again, strict=True)
-    return None if all(torch.equal(a, b) for a, b in pairs) else "two calls with the same inputs give different outputs"
+    return (
+        None
+        if all(torch.equal(a, b) or bool(a.isnan().any()) for a, b in pairs)
+        else "two calls with the same inputs give different outputs"
+    )
 
 
 def not_functional(call: Call) -> str | None:
@@ -87,13 +92,15 @@ def not_functional(call: Call) -> str | None:
         return None
     # Swapped and live parameters are moved apart: a module that goes back to the live ones is found out.
     swapped = {name: (1.5 * p.detach() + 0.01).requires_grad_() for name, p in variables.items()}
-    value = _summary(functional_call(call.module, swapped, call.args, dict(call.kwargs)))
+    args, kwargs = _cloned((call.args, dict(call.kwargs)))
+    value = _summary(functional_call(call.module, swapped, args, kwargs))
     by_swapping = torch.autograd.grad(value, list(swapped.values()), allow_unused=True)
     with torch.no_grad():
         originals = {name: parameter.clone() for name, parameter in variables.items()}
     try:
         _overwrite(variables, swapped)
-        value = _summary(call.module(*call.args, **call.kwargs))
+        args, kwargs = _cloned((call.args, dict(call.kwargs)))
+        value = _summary(call.module(*args, **kwargs))
         directly = torch.autograd.grad(value, list(variables.values()), allow_unused=True)
     finally:
         _overwrite(variables, originals)
@@ -107,10 +114,21 @@ def not_twice(call: Call) -> str | None:
     variables, evaluate = _local_function(call)
     if not variables:
         return None
+    reason = _wrong_second_derivative(variables, evaluate)
+    if reason is None:
+        return None
+    # At the very point there may be a kink (ReLU behind ReLU meets many zeros), which is no fault. Beside it there is none.
+    noise = _random_like(variables, torch.Generator().manual_seed(1))
+    beside = [(x.detach() + 1e-2 * d).requires_grad_() for x, d in zip(variables, noise, strict=True)]
+    return _wrong_second_derivative(beside, evaluate)
+
+
+def _wrong_second_derivative(variables: list[Tensor], evaluate: Callable[[list[Tensor]], Tensor]) -> str | None:
     generator = torch.Generator().manual_seed(0)
     u, v = (_random_like(variables, generator) for _ in range(2))
     try:
         gradients = torch.autograd.grad(evaluate(variables), variables, create_graph=True, allow_unused=True)
+        refuse_once_differentiable(gradients)
         products = [_product(gradients, variables, direction) for direction in (u, v)]
     except (RuntimeError, NotImplementedError) as error:
         reason = why_not_twice(error)
@@ -119,9 +137,45 @@ def not_twice(call: Call) -> str | None:
         return reason
     there, back = _inner(v, products[0]), _inner(u, products[1])
     scale = max(norm(_flat(product)) for product in products)
+    if not math.isfinite(scale):
+        return "its second derivative is not finite at these inputs"
     if abs(there - back) > FAULT_RTOL * scale:
         return f"its second derivative is not symmetric: v'Hu = {there:.6g}, u'Hv = {back:.6g}"
     return _not_a_difference(variables, evaluate, u, products[0])
+
+
+def unlike(product: Callable[..., Sequence[Tensor]], method: str) -> FaultTest:
+    """A test for modules whose Hessian products by another method are not those of double backward.
+
+    Parameters
+    ----------
+    product : callable
+        ``product(function, point, direction)`` gives the product of a scalar function's Hessian, tensors in tuples.
+    method : str
+        What it is called.
+    """
+
+    def test(call: Call) -> str | None:
+        variables, evaluate = _local_function(call)
+        if not variables:
+            return None
+        direction = _random_like(variables, torch.Generator().manual_seed(0))
+        gradients = torch.autograd.grad(evaluate(variables), variables, create_graph=True, allow_unused=True)
+        expected = _product(gradients, variables, direction)
+        point = tuple(x.detach() for x in variables)
+        try:
+            found = product(lambda *moved: evaluate(list(moved)), point, tuple(direction))
+        except (RuntimeError, NotImplementedError) as error:
+            first_line = str(error).strip().partition("\n")[0]
+            return f"{method} fails ({first_line})"
+        whole = norm(_flat(expected))
+        errors = [
+            norm((a - b).reshape(-1)) / max(norm(b.reshape(-1)), 0.01 * whole, 1e-30)
+            for a, b in zip(found, expected, strict=True)
+        ]
+        return f"its product by {method} is {100 * max(errors):.1f} % off" if max(errors) > FAULT_RTOL else None
+
+    return test
 
 
 def _not_a_difference(
@@ -145,13 +199,20 @@ def _not_a_difference(
 
 def _recorded_calls(model: nn.Module, run: Callable[[], object]) -> list[Call]:
     calls: list[Call] = []
+    begun: list[tuple[Any, Any]] = []
     names = {id(module): name for name, module in model.named_modules()}
 
-    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any) -> None:
-        detached = tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, (args, kwargs))
-        calls.append(Call(names[id(module)], module, *detached))
+    def begin(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        begun.append(_cloned((args, kwargs)))  # before the module, or a later one, works on them in place
 
-    handles = [module.register_forward_hook(record, with_kwargs=True) for module in model.modules()]
+    def end(module: nn.Module, _: tuple[Any, ...], __: Any) -> None:
+        calls.append(Call(names[id(module)], module, *begun.pop()))
+
+    handles: list[Any] = []
+    for module in model.modules():
+        if not isinstance(module, torch.jit.ScriptModule):  # tried as a part of what holds it
+            handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
+            handles.append(module.register_forward_hook(end))
     try:
         run()
     finally:
@@ -170,11 +231,16 @@ def _local_function(call: Call) -> tuple[list[Tensor], Callable[[list[Tensor]], 
     def evaluate(point: list[Tensor]) -> Tensor:
         filled = list(flat)
         for place, value in zip(places, point[len(named) :], strict=True):
-            filled[place] = value
+            filled[place] = value.clone()  # which the module may overwrite
         args, kwargs = tree_unflatten(filled, spec)
         return _summary(functional_call(call.module, dict(zip(named, point, strict=False)), args, kwargs))
 
     return [*(p.detach().clone().requires_grad_() for p in named.values()), *inputs], evaluate
+
+
+def _cloned(structure: Any) -> Any:
+    """A structure with copies of its tensors, cut off from the graph."""
+    return tree_map(lambda x: x.detach().clone() if isinstance(x, Tensor) else x, structure)
 
 
 def _summary(outputs: Any) -> Tensor:

@@ -6,7 +6,7 @@ import contextlib
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -21,18 +21,57 @@ _plain_blocks = 0
 
 
 class SecondDerivativeError(RuntimeError):
-    """Something in the loss has no second derivative in torch; the message names it and what to do."""
+    """Something in the loss has no second derivative in torch; the message names it and what to do.
 
+    Parameters
+    ----------
+    message : str
+        What a user reads.
+    reason : str
+        The part of it that says what has no second derivative.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
+
+
+#: What can be done about it.
+REMEDY = (
+    "Use method='finite-difference' (products from differences of gradients, with an estimated error), or method='auto' "
+    "to have it chosen where it is needed."
+)
 
 #: What torch says when an operation cannot be differentiated twice, and in which words we pass it on.
 _NO_SECOND_DERIVATIVE = (
     (re.compile(r"derivative for (\S+) is not implemented"), "{} has no second derivative in torch"),
     (re.compile(r"differentiate twice a function that was marked with"), "a custom function is once_differentiable"),
-    (re.compile(r"[Cc]heckpointing is not compatible with \.grad\(\)|checkpoint.*use_reentrant"), "{reentrant}"),
+    (
+        re.compile(r"[Cc]heckpoint(?:ing)? is (?:not |in)compatible with \.grad\(\)|checkpoint.*use_reentrant"),
+        "{reentrant}",
+    ),
     (re.compile(r"does not currently support double backward"), "a compiled function cannot be differentiated twice"),
     (re.compile(r"(FlexAttention) does not support backward"), "{} has no backward on this device"),
 )
 _REENTRANT = "activation checkpointing with use_reentrant=True cannot be differentiated twice (use_reentrant=False can)"
+
+
+def refuse_once_differentiable(gradients: Iterable[Tensor | None]) -> None:
+    """Raise what torch would have raised for functions marked ``once_differentiable``, had anybody asked it.
+
+    They cut their gradients off from the graph and leave a node there that raises when it is reached. With unused
+    parameters allowed it never is: products then lack what flows through the function, in silence.
+    """
+    nodes = [gradient.grad_fn for gradient in gradients if gradient is not None]
+    visited = set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in visited:
+            continue
+        if type(node).__name__ == "Error":
+            raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+        visited.add(node)
+        nodes.extend(following for following, _ in node.next_functions)
 
 
 def why_not_twice(error: BaseException) -> str | None:

@@ -54,5 +54,5 @@ def why_no_double_backward(objective: Objective) -> str | None:
     try:
         probe @ torch.ones(probe.size, dtype=probe.dtype, device=probe.device)
     except SecondDerivativeError as error:
-        return str(error).partition(". Use method=")[0]
+        return error.reason
     return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
@@ -43,12 +43,20 @@ class CurvatureOperator(LinearOperator):
         super().__init__(layout.num_params, layout.dtype, layout.device)
         self.objective = objective
         self._live = params is None
-        if params is None:
-            self._point = layout.flatten(parameter.detach() for parameter in layout.parameters)
-            self._variables: Sequence[Tensor] = layout.parameters
-        else:
-            self._point = layout.flatten(layout.split(params.detach()))
-            self._variables = objective.leaves_at(self._point)
+        if params is not None and not isinstance(params, Tensor):
+            raise ValueError(
+                f"params is a {type(params).__name__}; needed is a vector of shape ({layout.num_params},), or None for where "
+                "the model stands."
+            )
+        with torch.inference_mode(False):
+            if params is None:
+                self._point = layout.flatten(parameter.detach() for parameter in layout.parameters)
+                self._variables: Sequence[Tensor] = layout.parameters
+            else:
+                self._point = layout.flatten(layout.split(params.detach()))
+                self._variables = objective.leaves_at(self._point)
+            self._fixed_state = FixedState(objective.model, layout.parameters)
+        self._point_pieces = layout.split(self._point)
         self._chosen = tuple(range(len(layout.names)))
         self._set_blocks()
 
@@ -112,10 +120,14 @@ class CurvatureOperator(LinearOperator):
         return part
 
     def _matvec(self, vector: Tensor) -> Tensor:
-        return self._products([vector])[0]
+        with torch.inference_mode(False):
+            return self._products([ordinary(vector)])[0]
 
     def _matmat(self, block: Tensor) -> Tensor:
-        return torch.stack(self._products(list(block.T.contiguous())), dim=1)
+        if block.shape[1] == 0:
+            return torch.zeros_like(block)
+        with torch.inference_mode(False):
+            return torch.stack(self._products(list(ordinary(block).T.contiguous())), dim=1)
 
     def _leaves(self) -> Sequence[Tensor] | None:
         return None if self._live else self._variables
@@ -137,11 +149,59 @@ class CurvatureOperator(LinearOperator):
         self.blocks, self.size = blocks, start
 
     def _check_point(self) -> None:
-        if not self._live:
-            return
-        for parameter, piece in zip(self._variables, self.objective.layout.split(self._point), strict=True):
-            if not torch.equal(parameter.detach(), piece) and not bool(torch.isnan(piece).any()):
-                raise RuntimeError(
-                    "the model's parameters have changed since this operator was made, and it belongs to the point where "
-                    "they were. Make a new one, or fix the point: problem.hessian(params=problem.params())."
-                )
+        """Refuse to go on once the loss is no longer the function that it was, or the model is elsewhere."""
+        if self._live:
+            for parameter, piece in zip(self._variables, self._point_pieces, strict=True):
+                # By value: an edit through .data leaves no other mark.
+                if not same_values(parameter.detach(), piece):
+                    raise RuntimeError(
+                        "the model's parameters have changed since this operator was made, and it belongs to the point "
+                        "where they were. Make a new one, or fix the point: problem.hessian(params=problem.params())."
+                    )
+        changed = self._fixed_state.changed()
+        if changed:
+            raise RuntimeError(
+                f"the loss is another function than when this operator was made: {', '.join(changed)} of the model changed, "
+                "which is not varied here but enters the loss (a buffer or a fixed parameter). Make a new operator."
+            )
+
+
+class FixedState:
+    """What a model's loss depends on besides the varied parameters, to be compared with later.
+
+    Buffers are compared by value (batch norm writes its statistics without any other mark). Fixed parameters, which may
+    be many, by their version counters: an edit through ``.data`` is not seen.
+    """
+
+    def __init__(self, model: nn.Module, varied: Iterable[Tensor]) -> None:
+        self.model = model
+        self._varied = {id(parameter) for parameter in varied}
+        self._parameters = self._marks()
+        self._buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+
+    def changed(self) -> list[str]:
+        """Names of what is no longer as it was."""
+        now, buffers = self._marks(), dict(self.model.named_buffers())
+        names = [name for name in {**self._parameters, **now} if now.get(name) != self._parameters.get(name)]
+        for name in {**self._buffers, **buffers}:
+            before, after = self._buffers.get(name), buffers.get(name)
+            if before is None or after is None or not same_values(before, after):
+                names.append(name)
+        return names
+
+    def _marks(self) -> dict[str, tuple[int, int]]:
+        named = self.model.named_parameters()
+        return {name: (p._version, p.data_ptr()) for name, p in named if id(p) not in self._varied}
+
+
+def ordinary(vectors: Tensor) -> Tensor:
+    """Vectors without a graph, and none of those that belong to inference mode."""
+    vectors = vectors.detach()
+    return vectors.clone() if vectors.is_inference() else vectors
+
+
+def same_values(a: Tensor, b: Tensor) -> bool:
+    """Equal, NaN to NaN."""
+    if torch.equal(a, b):
+        return True
+    return a.shape == b.shape and a.device == b.device and bool(((a == b) | (a.isnan() & b.isnan())).all())

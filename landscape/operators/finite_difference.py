@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from landscape.objective import Objective
+from landscape.operators.base import LinearOperator
 from landscape.operators.curvature import CurvatureOperator
-from landscape.vectors import norm
+from landscape.vectors import dot, norm
 
 #: Steps tried, in units of eps^(1/3) * max(1, ‖x‖ / sqrt(n)): central differences balance rounding (eps / h) against
 #: truncation (h^2) at eps^(1/3) (Nocedal and Wright 2006, section 8.1); where exactly depends on the model.
@@ -70,7 +71,16 @@ class FiniteDifferenceHessian(CurvatureOperator):
     def product_error(self) -> float:
         """Estimated error relative to the norm of the matrix, by which it is understated at most."""
         step = self.step
-        return super().product_error if step.scale == 0 else max(super().product_error, step.error / step.scale)
+        if step.error == 0:
+            return super().product_error
+        return math.inf if step.scale == 0 else max(super().product_error, step.error / step.scale)
+
+    def restrict(self, which: str | Sequence[str] | Tensor | slice) -> LinearOperator:
+        """The principal submatrix on some parameters, with a step and an error estimate of its own if by name."""
+        part = super().restrict(which)
+        if isinstance(part, FiniteDifferenceHessian):
+            part._step = None
+        return part
 
     def quadratic_forms(self, direction: Tensor) -> tuple[Tensor, Tensor]:
         """Only the whole: differences are taken of the gradient over all data."""
@@ -89,23 +99,26 @@ class FiniteDifferenceHessian(CurvatureOperator):
         return self._difference(direction / length, self.step.length) * length
 
     def _difference(self, unit: Tensor, step: float) -> Tensor:
-        # The distance that was really gone: adding h to a large coordinate rounds.
         ahead, behind = self._point + step * unit, self._point - step * unit
         gradients = [self.objective.loss_and_gradient(point)[1] for point in (ahead, behind)]
-        return (gradients[0] - gradients[1]) / (2 * step)
+        # The distance that was really gone: adding a small step to a large coordinate rounds.
+        return (gradients[0] - gradients[1]) / (dot(ahead - behind, unit) or 2 * step)
 
     def _choose_step(self) -> DifferenceStep:
         point = self._point
         unit = torch.finfo(self.dtype).eps ** (1 / 3) * max(1.0, norm(point) / math.sqrt(point.numel()))
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(point.numel(), generator=generator, dtype=torch.float64).to(point)
+        noise = torch.randn(self.size, generator=generator, dtype=torch.float64).to(point)
         directions = [noise / norm(noise)]
-        gradient = self.objective.loss_and_gradient(point)[1]
+        gradient = self._chosen_part(self.objective.loss_and_gradient(point)[1])
         slope = norm(gradient)
         if math.isfinite(slope) and slope > 0:
             directions.append(gradient / slope)
         lengths = [factor * unit for factor in _TRIAL_FACTORS]
-        products = [[self._difference(direction, length) for direction in directions] for length in lengths]
+        products = [
+            [self._chosen_part(self._difference(self._whole(direction), length)) for direction in directions]
+            for length in lengths
+        ]
         best = DifferenceStep(unit, math.inf, 0.0)
         for length, finer, coarser in zip(lengths[1:], products, products[1:], strict=False):
             error = max(norm(a - b) for a, b in zip(finer, coarser, strict=True))

@@ -26,8 +26,8 @@ class ForwardModeHessian(GraphOperator):
 
     Notes
     -----
-    Cost: 2 GE nominal a product and nothing before it; nothing is kept between products. Parameters are swapped by
-    ``functional_call`` at every point.
+    Cost: 2 GE nominal a product, and 1 gradient once to learn the sizes; no graph is kept between products. Parameters
+    are swapped by ``functional_call`` at every point.
     """
 
     matrix_name = "Hessian"
@@ -54,11 +54,10 @@ class ForwardModeHessian(GraphOperator):
         except (RuntimeError, NotImplementedError) as error:
             # Forward mode fails in many ways; each means that it can't be used here.
             first_line = str(error).strip().partition("\n")[0]
-            raise SecondDerivativeError(
-                f"torch's forward mode fails here ({first_line}). Use method='autograd'."
-            ) from error
+            reason = f"torch's forward mode fails here ({first_line})"
+            raise SecondDerivativeError(f"{reason}. Use method='autograd'.", reason) from error
 
-    def _build(self, part: Part, index: int) -> tuple[Part, float]:
+    def _build(self, part: Part) -> tuple[Part, float]:
         # No graph to keep: the part itself stands for it.
         return part, float(self.objective.evaluate(part.content, self._leaves()).detach())
 
@@ -71,7 +70,7 @@ class ForwardModeHessian(GraphOperator):
         def loss(*swapped: Tensor) -> Tensor:
             return self.objective.unreduced(self.objective.evaluate(graph.content, swapped), graph.weight)
 
-        product = _METHODS[self.method](loss, tuple(leaves), tuple(tangents))
+        product = FORWARD_PRODUCTS[self.method](loss, tuple(leaves), tuple(tangents))
         return [product[index].detach() for index in self._chosen]
 
 
@@ -102,6 +101,8 @@ class _torch_warnings(warnings.catch_warnings):  # noqa: N801 - reads as the con
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
 
 
-_METHODS = {"forward-over-reverse": _forward_over_reverse, "reverse-over-forward": _reverse_over_forward}
+#: Each takes a function of several tensors, a point and a direction, and gives the product of its Hessian.
+FORWARD_PRODUCTS = {"forward-over-reverse": _forward_over_reverse, "reverse-over-forward": _reverse_over_forward}

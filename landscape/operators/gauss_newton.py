@@ -30,6 +30,8 @@ class OutputGraph:
 class OutputOperator(GraphOperator):
     r"""A matrix :math:`\frac{1}{W} \sum_b J_b^\top M_b J_b`, with J the Jacobian of the model's outputs."""
 
+    remedy = "This matrix has no other way to its products; the Hessian has: hessian(method='finite-difference')."
+
     def __init__(self, objective: Objective, params: Tensor | None = None, *, max_memory: float | None = None) -> None:
         if objective.loss_fn is None:
             raise ValueError(
@@ -38,7 +40,7 @@ class OutputOperator(GraphOperator):
             )
         super().__init__(objective, params, max_memory=max_memory)
 
-    def _criterion(self, outputs: Tensor, part: Part, index: int) -> tuple[Any, float]:
+    def _criterion(self, outputs: Tensor, part: Part) -> tuple[Any, float]:
         """What ``_middle`` needs to apply M, from detached outputs, and the value of the part's loss."""
         raise NotImplementedError
 
@@ -46,7 +48,7 @@ class OutputOperator(GraphOperator):
         """M times a tangent of the outputs."""
         raise NotImplementedError
 
-    def _build(self, part: Part, index: int) -> tuple[OutputGraph, float]:
+    def _build(self, part: Part) -> tuple[OutputGraph, float]:
         outputs = self.objective.outputs(part.content, self._leaves())
         if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
             raise ValueError(
@@ -57,7 +59,8 @@ class OutputOperator(GraphOperator):
             raise ValueError("the model's outputs do not depend on any of the chosen parameters. Check params=...")
         dummy = torch.zeros_like(outputs, requires_grad=True)
         transposed = differentiate([outputs], self._variables, [dummy], keep=True, create_graph=True)
-        criterion, value = self._criterion(outputs.detach(), part, index)
+        self._look_at(transposed)
+        criterion, value = self._criterion(outputs.detach(), part)
         return OutputGraph(outputs, dummy, transposed, criterion), value
 
     def _apply(self, graph: OutputGraph, direction: Sequence[Tensor], keep: bool) -> list[Tensor | None]:
@@ -84,7 +87,7 @@ class GaussNewton(OutputOperator):
 
     matrix_name = "Gauss-Newton matrix"
 
-    def _criterion(self, outputs: Tensor, part: Part, index: int) -> tuple[tuple[Tensor, Tensor], float]:
+    def _criterion(self, outputs: Tensor, part: Part) -> tuple[tuple[Tensor, Tensor], float]:
         point = outputs.requires_grad_()
         value = self.objective.unreduced(criterion_of(self.objective)(point, part.content[1]), part.weight)
         (slope,) = torch.autograd.grad(value, point, create_graph=True)

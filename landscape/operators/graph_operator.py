@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from landscape.autodiff.twice import SecondDerivativeError, twice_differentiable, why_not_twice
+from landscape.autodiff.twice import (
+    REMEDY,
+    SecondDerivativeError,
+    refuse_once_differentiable,
+    twice_differentiable,
+    why_not_twice,
+)
 from landscape.objective import Objective, Part
-from landscape.operators.curvature import CurvatureOperator
+from landscape.operators.curvature import CurvatureOperator, ordinary
 from landscape.operators.graphs import GraphKeeper
+from landscape.vectors import dot
 
 #: What one part of the data adds to a product: a piece for each chosen parameter, None where it adds nothing.
 Contribution = Sequence[Tensor | None]
@@ -32,12 +39,16 @@ class GraphOperator(CurvatureOperator):
         Bytes for graphs and one product's intermediate results. Default: a quarter of the free memory.
     """
 
+    #: What can be done where there is no second derivative.
+    remedy = REMEDY
+
     def __init__(self, objective: Objective, params: Tensor | None = None, *, max_memory: float | None = None) -> None:
         super().__init__(objective, params)
+        self._looked_at = False
         self.keeper: GraphKeeper[Any] = GraphKeeper(objective, self._build, max_memory)
 
     @abstractmethod
-    def _build(self, part: Part, index: int) -> tuple[Any, float]:
+    def _build(self, part: Part) -> tuple[Any, float]:
         """The graph of one part of the data, and the value of its loss."""
 
     @abstractmethod
@@ -52,13 +63,12 @@ class GraphOperator(CurvatureOperator):
         """As every curvature operator's; one product."""
         self._check(direction)
         self.num_matvecs += 1
-        pieces = self._split(direction)
+        pieces = self._split(ordinary(direction))
         values, weights = [], []
 
         def collect(contributions: Sequence[Contribution], weight: float) -> None:
             terms = zip(contributions[0], pieces, strict=True)
-            dots = (torch.dot(h.reshape(-1).double(), v.reshape(-1).double()) for h, v in terms if h is not None)
-            values.append(sum((float(term) for term in dots), 0.0) / weight)
+            values.append(sum((dot(h.reshape(-1), v.reshape(-1)) for h, v in terms if h is not None), 0.0) / weight)
             weights.append(weight)
 
         self._for_each_part([pieces], collect)
@@ -66,7 +76,7 @@ class GraphOperator(CurvatureOperator):
         return torch.tensor(values, dtype=torch.float64), total / total.sum()
 
     def _products(self, vectors: Sequence[Tensor]) -> list[Tensor]:
-        results = [torch.zeros(self.size, dtype=self.dtype, device=self.device) for _ in vectors]
+        results = [torch.zeros(self.size, dtype=self.objective.sum_dtype, device=self.device) for _ in vectors]
         targets = [self._split(result) for result in results]
 
         def add(contributions: Sequence[Contribution], _: float) -> None:
@@ -77,7 +87,13 @@ class GraphOperator(CurvatureOperator):
 
         self._for_each_part([self._split(vector) for vector in vectors], add)
         total = self.keeper.total_weight
-        return [result.div_(total) for result in results]
+        return [result.div_(total).to(self.dtype) for result in results]
+
+    def _look_at(self, gradients: Iterable[Tensor | None]) -> None:
+        """Refuse gradients that are cut off from their graphs; looked at once, since all parts are computed alike."""
+        if not self._looked_at:
+            refuse_once_differentiable(gradients)
+            self._looked_at = True
 
     def _for_each_part(
         self, directions: Sequence[Sequence[Tensor]], use: Callable[[Sequence[Contribution], float], None]
@@ -104,10 +120,7 @@ class GraphOperator(CurvatureOperator):
             reason = why_not_twice(error)
             if reason is None:
                 raise
-            raise SecondDerivativeError(
-                f"{reason}. Use method='finite-difference' (products from differences of gradients, with an estimated "
-                "error), or method='auto' to have it chosen where it is needed."
-            ) from error
+            raise SecondDerivativeError(f"{reason}. {self.remedy}", reason) from error
 
 
 def differentiate(

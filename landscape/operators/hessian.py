@@ -28,10 +28,11 @@ class Hessian(GraphOperator):
 
     matrix_name = "Hessian"
 
-    def _build(self, part: Part, index: int) -> tuple[list[Tensor | None], float]:
+    def _build(self, part: Part) -> tuple[list[Tensor | None], float]:
         value = self.objective.unreduced(self.objective.evaluate(part.content, self._leaves()), part.weight)
         check_differentiable(value)
         gradients = torch.autograd.grad(value, list(self._variables), create_graph=True, allow_unused=True)
+        self._look_at(gradients)
         return list(gradients), float(value.detach())
 
     def _apply(self, graph: list[Tensor | None], direction: Sequence[Tensor], keep: bool) -> list[Tensor | None]:

@@ -15,8 +15,8 @@ ENDS = {"both": ("smallest", "largest"), "smallest": ("smallest",), "largest": (
 #: An end smaller than this share of the norm is known well enough to within ``rtol`` times this share: near 0, a relative
 #: tolerance would ask for what no floating point product can give.
 FLOOR = 1e-3
-#: Checks in a row at which the test must hold. A Ritz value may come to rest at a wrong eigenvalue, but not for long if
-#: the start vector has much of the right one; if it has little, only the probability bound can tell.
+#: Checks in a row at which the test must hold where no probability bound applies. A Ritz value may come to rest at a wrong
+#: eigenvalue, but not for long if the start vector has much of the right one; if it has little, only the bound can tell.
 PATIENCE = 2
 
 
@@ -98,7 +98,7 @@ class Settling:
         return estimate_end(ritz, end, space=space, miss=self.miss)
 
     def is_settled(self, ritz: Ritz, space: KrylovSpace | None) -> bool:
-        """Look once more: whether all ends have been within tolerance at ``PATIENCE`` checks in a row.
+        """Look once more: whether all ends have been within tolerance at ``PATIENCE`` checks in a row, or at one with bounds.
 
         ``space`` is given while probability bounds apply to it. They are computed only where the residual is small enough.
         """
@@ -109,7 +109,8 @@ class Settling:
             tolerance = self.tolerance(ritz, quick.value)
             within = quick.is_within(tolerance) and self.estimate(ritz, end, space).is_within(tolerance)
             self._held[end] = self._held[end] + 1 if within else 0
-        return all(held >= PATIENCE for held in self._held.values())
+        needed = PATIENCE if space is None else 1
+        return all(held >= needed for held in self._held.values())
 
     def held(self, end: str) -> bool:
         """Whether this end was within tolerance at the last check."""

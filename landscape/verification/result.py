@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+#: The check that matters at other points than the model's own only.
+SWAPPED = "swapped parameters act as live ones"
+
+
 class VerificationError(RuntimeError):
     """The problem's derivatives failed a check; the message is the report."""
 
@@ -69,9 +73,20 @@ class Verification:
         """Whether every check passed."""
         return all(check.passed for check in self.checks)
 
-    def raise_if_failed(self) -> None:
-        """Raise ``VerificationError`` with the report unless every check passed."""
-        if not self.ok:
+    @property
+    def ok_at_the_model(self) -> bool:
+        """Whether products where the model stands can be trusted: there no parameters are swapped."""
+        return all(check.passed or check.name == SWAPPED for check in self.checks)
+
+    def raise_if_failed(self, *, swapping: bool = True) -> None:
+        """Raise ``VerificationError`` with the report unless every check passed.
+
+        Parameters
+        ----------
+        swapping : bool
+            Whether the check that parameters can be swapped counts, too.
+        """
+        if not (self.ok if swapping else self.ok_at_the_model):
             raise VerificationError(
                 f"{self}\nProducts by {self.method} cannot be trusted for this problem. Repair what is named, use another "
                 "method (method='finite-difference' needs gradients only), or pass verify=False to go on regardless."
