@@ -23,7 +23,6 @@ from landscape.operators.gauss_newton import GaussNewton
 from landscape.verification.result import Verification
 from landscape.verification.verify import verify as verify_objective
 
-
 #: What else there is where torch cannot differentiate twice.
 _OTHER_METHODS = (
     "Use method='finite-difference' (products from differences of gradients, with an estimated error), or method='auto' "

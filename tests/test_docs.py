@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,10 +64,3 @@ def test_the_two_commands_of_the_readme_are_those_that_ci_runs():
     assert "pip install -c constraints.txt -e . && landscape train" in readme
     assert "pip install -c constraints.txt -e '.[test]' && pytest" in readme
     assert "install --quiet -c constraints.txt -e" in ci and "\npytest\n" in ci and 'landscape" train' in ci
-
-
-def test_the_benchmark_runs():
-    script = ROOT / "analyses" / "benchmarks" / "trainer_overhead.py"
-    done = subprocess.run([sys.executable, str(script), "--tiny"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("| mlp on 600 digits |") == 2

@@ -118,10 +118,9 @@ def products(setting: Setting, turns: int, landscaper_python: str | None) -> Non
     for name, run in runs.items():  # also warms everything up
         result = run().double()
         off, true = peers.split(result - truth, model), peers.split(truth, model)
-        errors[name] = (
-            float((result - truth).norm() / truth.norm()),
-            max(float(off[i].norm() / true[i].norm()) for i in norms),
-        )
+        overall = float((result - truth).norm() / truth.norm())
+        worst = max(float(off[i].norm() / true[i].norm()) for i in norms)
+        errors[name] = (f"{overall:.0e}", f"{worst:.0e}")
     ratios: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(turns):
         unit = seconds(lambda: peers.gradient(model, inputs, targets))

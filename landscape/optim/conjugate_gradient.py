@@ -18,8 +18,8 @@ from landscape.optim.line_search import LINE_SEARCHES, NR_XTOL, LineSearch, Sear
 from landscape.optim.memory import Memory
 from landscape.optim.parameter_line import ParameterLine
 from landscape.optim.step_result import Restart, StepResult
-from landscape.vectors import dot, flatten, norm, views
 from landscape.status import Status
+from landscape.vectors import dot, flatten, norm, views
 
 # A direction counts as descending if its cosine with the steepest descent is above this.
 DESCENT_COSINE = 1e-8

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 #: The check that matters at other points than the model's own only.
 SWAPPED = "swapped parameters act as live ones"
 
