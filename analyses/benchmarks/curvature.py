@@ -37,7 +37,7 @@ from torch import Tensor, nn
 import landscape as ls
 from landscape.datasets import load
 from landscape.models.vit import ViT
-from landscape.probes.krylov import KrylovSpace
+from landscape.probes.lanczos.krylov import KrylovSpace
 
 NUM_TRAIN = 1024
 MEGABYTE = 2**20

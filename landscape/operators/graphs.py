@@ -32,6 +32,8 @@ from landscape.vectors import norm
 CPU_GRAPH_BYTES = 64 * 2**20
 #: Samples in the pilot evaluations from which the size of a graph is learned.
 _PILOT = (2, 8)
+#: Samples whose loss is compared with that of their pieces before a batch is cut.
+_ADDITIVE_SAMPLES = 64
 #: A loss that is a mean over samples agrees to rounding between a batch and its pieces.
 _ADDITIVE_RTOL = 1e-4
 _ADDITIVE_RTOL_HALF = 5e-2
@@ -191,7 +193,7 @@ def plan_graphs(objective: Objective, build: Callable[[Part], tuple[G, float]], 
     most = batch.num_samples if per_sample == 0 else max(1, math.floor((target - fixed) / per_sample))
     if most >= batch.num_samples:
         return GraphPlan(None, fixed, slope, budget - fixed - per_sample * batch.num_samples)
-    if not _is_additive(objective, batch, most):
+    if not _is_additive(objective, batch):
         return GraphPlan(None, fixed, slope, budget - fixed - per_sample * batch.num_samples, _NOT_ADDITIVE)
     return GraphPlan(most, fixed, slope, budget - fixed - per_sample * most)
 
@@ -231,8 +233,8 @@ def _bytes_of(content: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(content))
 
 
-def _is_additive(objective: Objective, batch: Batch, max_samples: int) -> bool:
-    """Whether the loss of a batch is what its pieces' losses add up to, and likewise the gradient of a few samples.
+def _is_additive(objective: Objective, batch: Batch) -> bool:
+    """Whether the loss of many samples is what their pieces' losses add up to, and likewise the gradient of a few.
 
     Cut into pairs, samples that meet in a loss or in a norm show it more than where large pieces stay together.
     """
@@ -243,7 +245,8 @@ def _is_additive(objective: Objective, batch: Batch, max_samples: int) -> bool:
     rtol = _ADDITIVE_RTOL if whole.dtype in (torch.float32, torch.float64) else _ADDITIVE_RTOL_HALF
     if norm((whole - cut).double()) > rtol * norm(whole):
         return False
-    values = [float(objective.over(pieces).loss(point)) for pieces in ([batch], pieces_of(batch, max_samples))]
+    many = pieces_of(batch, _ADDITIVE_SAMPLES)[0]
+    values = [float(objective.over(pieces).loss(point)) for pieces in ([many], pieces_of(many, _PILOT[1]))]
     return _same(values[0], values[1], rtol)
 
 

@@ -120,7 +120,7 @@ def directional_curvature(
 
     The value is exact (to rounding) for the loss over these samples; the standard error is about other samples of the same
     population, and holds for directions that were not chosen on these samples. Along a direction that was (the gradient,
-    an eigenvector) the value itself is biased: see :func:`landscape.probes.audit.audit`.
+    an eigenvector) the value itself is biased: see :func:`landscape.probes.auditing.audit.audit`.
 
     Along the gradient the value is half the slope of the squared gradient norm against the loss under gradient flow:
     where it changes sign, the gradient norm peaks. It says nothing about lambda_min.

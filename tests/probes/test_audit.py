@@ -8,10 +8,10 @@ from scipy.stats import binom
 from torch import nn
 
 from landscape.operators.hessian import Hessian
-from landscape.probes.audit import audit
-from landscape.probes.audit_batches import batch_size_curve, held_out_test
-from landscape.probes.audit_result import AuditVerdict
-from landscape.probes.audit_steps import Place, difference_table
+from landscape.probes.auditing.audit import audit
+from landscape.probes.auditing.batches import batch_size_curve, held_out_test
+from landscape.probes.auditing.result import AuditVerdict
+from landscape.probes.auditing.steps import Place, difference_table
 from landscape.problem import Problem
 from landscape.testing.problems import Point, function_problem, least_squares, saddle
 from tests.problems import MODELS, regression_data

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta as beta_distribution
 from scipy.stats import binom
 
-from landscape.probes.bounds import (
+from landscape.probes.certificate.bounds import (
     delta_at_check,
     kuczynski_wozniakowski_error,
     kuczynski_wozniakowski_lower_bound,
@@ -19,7 +19,7 @@ from landscape.probes.bounds import (
     van_dorsselaer_lower_bound,
     van_dorsselaer_upper_bound,
 )
-from landscape.probes.krylov import KrylovSpace
+from landscape.probes.lanczos.krylov import KrylovSpace
 from tests.probes.known_spectra import DiagonalOperator
 
 RUNS = 600

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from landscape.operators.matrix import MatrixOperator
-from landscape.probes.certificate import Certificate, Verdict, certify_operator
-from landscape.probes.deflation import Complement, DeflatedOperator, Deflation
+from landscape.probes.certificate.certificate import Certificate, Verdict, certify_operator
+from landscape.probes.certificate.deflation import Complement, DeflatedOperator, Deflation
 from landscape.status import Status
 from tests.probes.known_spectra import (
     BrokenOperator,
@@ -246,7 +246,7 @@ def test_a_limited_basis_still_finds_negative_curvature_but_bounds_only_from_its
 
 
 def test_a_basis_that_is_not_orthogonal_bounds_nothing(monkeypatch):
-    monkeypatch.setattr("landscape.probes.krylov.KrylovSpace.orthogonality_defect", lambda space: 1e-5)
+    monkeypatch.setattr("landscape.probes.lanczos.krylov.KrylovSpace.orthogonality_defect", lambda space: 1e-5)
     result = certify_operator(DiagonalOperator(CONVEX))
     assert result.verdict is Verdict.UNDECIDED
     assert result.lower == -math.inf
@@ -406,7 +406,7 @@ def test_looking_every_few_steps_comes_to_the_same_verdict(monkeypatch):
         (CONVEX, {"max_matvecs": 7}),
     ]
     each = [certify_operator(DiagonalOperator(spectrum), **options) for spectrum, options in cases]
-    monkeypatch.setattr("landscape.probes.krylov.steps_between_looks", lambda device: 5)
+    monkeypatch.setattr("landscape.probes.lanczos.krylov.steps_between_looks", lambda device: 5)
     for (spectrum, options), expected in zip(cases, each, strict=True):
         operator = DiagonalOperator(spectrum)
         result = certify_operator(operator, **options)

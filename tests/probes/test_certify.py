@@ -11,9 +11,9 @@ from torch import nn
 
 from landscape.models.vit import ViT
 from landscape.operators.matrix import MatrixOperator
-from landscape.probes.certificate import Verdict
-from landscape.probes.certify import certify
-from landscape.probes.symmetry import symmetries
+from landscape.probes.certificate.certificate import Verdict
+from landscape.probes.certificate.certify import certify
+from landscape.probes.symmetry.symmetry import symmetries
 from landscape.problem import Problem
 from landscape.testing.problems import logistic_regression, saddle
 from landscape.verification.result import VerificationError

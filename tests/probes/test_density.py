@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from landscape.operators.base import LinearOperator
 from landscape.operators.matrix import MatrixOperator
-from landscape.probes.density import spectral_density
-from landscape.probes.krylov import KrylovSpace
-from landscape.probes.quadrature import Quadrature, run_lanczos
+from landscape.probes.lanczos.krylov import KrylovSpace
+from landscape.probes.spectrum.density import spectral_density
+from landscape.probes.spectrum.quadrature import Quadrature, run_lanczos
 from landscape.status import Status
 from landscape.testing.spectra import SPECTRA, known_spectrum
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.operators.matrix import MatrixOperator
-from landscape.probes.diagonal import diagonal
+from landscape.probes.spectrum.diagonal import diagonal
 from landscape.testing.spectra import known_spectrum
 
 METHODS = ["xdiag", "hutchinson"]
@@ -31,7 +31,7 @@ def test_random_signs_alone_are_exact_for_a_diagonal_matrix(generator):
 
 def test_xdiag_is_the_mean_of_the_estimates_without_each_vector(generator):
     """The closed form against k separate estimates made from dense matrices."""
-    from landscape.probes.trace import random_signs
+    from landscape.probes.spectrum.trace import random_signs
 
     n, k = 40, 6
     A = known_spectrum("indefinite", n, generator=generator)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from landscape.probes.gauge import GaugeProjector
-from landscape.probes.symmetry import symmetries
-from landscape.probes.symmetry_action import Symmetry, embed, group_basis_size
+from landscape.probes.symmetry.action import Symmetry, embed, group_basis_size
+from landscape.probes.symmetry.gauge import GaugeProjector
+from landscape.probes.symmetry.symmetry import symmetries
 from landscape.problem import Problem
 from tests.probes.test_symmetry import PROBLEMS, GroupedQueryAttention, dense_hessian, problem_of
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.operators.matrix import MatrixOperator
-from landscape.probes.gradient_spectrum import gradient_spectrum
+from landscape.probes.spectrum.gradient_spectrum import gradient_spectrum
 from landscape.status import Status
 from landscape.testing.problems import KNOWN_PROBLEMS, saddle
 from landscape.testing.spectra import known_spectrum

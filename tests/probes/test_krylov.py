@@ -5,11 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.probes.basis import Basis, dot_on_device
-from landscape.probes.block import BlockKrylovSpace
-from landscape.probes.krylov import KrylovSpace
-from landscape.probes.thick_restart import ThickRestartSpace
-from landscape.probes.two_pass import TwoPassSpace
+from landscape.probes.lanczos.basis import Basis, dot_on_device
+from landscape.probes.lanczos.block import BlockKrylovSpace
+from landscape.probes.lanczos.krylov import KrylovSpace
+from landscape.probes.lanczos.thick_restart import ThickRestartSpace
+from landscape.probes.lanczos.two_pass import TwoPassSpace
 from landscape.status import Status
 from tests.probes.known_spectra import (
     BrokenOperator,
@@ -75,7 +75,8 @@ def test_at_full_depth_the_distinct_eigenvalues_are_found(kind, dtype, generator
 
 
 @given(
-    eigenvalues=st.lists(st.floats(-1, 1), min_size=1, max_size=12),
+    # Squares of numbers below 1e-150 underflow, so that nothing could be orthogonalised.
+    eigenvalues=st.lists(st.floats(-1, 1).filter(lambda x: x == 0 or abs(x) > 1e-100), min_size=1, max_size=12),
     exponent=st.integers(-6, 6),
     seed=st.integers(0, 1000),
 )

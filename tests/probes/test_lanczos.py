@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape.operators.matrix import MatrixOperator
-from landscape.probes.ends import FLOOR
-from landscape.probes.lanczos import lanczos
+from landscape.probes.lanczos.ends import FLOOR
+from landscape.probes.lanczos.lanczos import lanczos
 from landscape.status import Status
 from tests.probes.known_spectra import (
     BrokenOperator,
@@ -318,7 +318,7 @@ def test_results_that_do_not_fit_are_refused_as_a_start():
 @pytest.mark.parametrize("kind", KINDS)
 def test_looking_every_few_steps_finds_the_same(kind, options, monkeypatch):
     """As on a device where looking means waiting."""
-    monkeypatch.setattr("landscape.probes.krylov.steps_between_looks", lambda device: 5)
+    monkeypatch.setattr("landscape.probes.lanczos.krylov.steps_between_looks", lambda device: 5)
     limit = {"max_memory": 9 * 40 * 8} if "max_memory" in options else options
     result = lanczos(DiagonalOperator(KINDS[kind]), max_matvecs=400, **limit)
     assert result.status in (Status.SETTLED, Status.BREAKDOWN)

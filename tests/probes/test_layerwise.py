@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from landscape.operators.matrix import MatrixOperator
-from landscape.probes.layerwise import QUANTITIES, layers_of, layerwise
+from landscape.probes.layers.layerwise import QUANTITIES, layers_of, layerwise
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.testing.problems import function_problem, logistic_regression

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape.probes.path import path_convexity, path_cost
+from landscape.probes.path.path import path_convexity, path_cost
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.testing.problems import function_problem, least_squares, logistic_regression, quadratic, saddle

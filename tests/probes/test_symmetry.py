@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from landscape.models.mlp import MLP
 from landscape.models.vgg import VGG5
 from landscape.models.vit import ViT
-from landscape.probes.symmetry import Symmetry, symmetries, witness
-from landscape.probes.symmetry_directions import least_curved
+from landscape.probes.symmetry.directions import least_curved
+from landscape.probes.symmetry.symmetry import Symmetry, symmetries, witness
 from landscape.problem import Problem
 from landscape.vectors import dot, norm
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.operators.matrix import MatrixOperator
-from landscape.probes.trace import LeaveOneOutSketch, random_signs, trace
+from landscape.probes.spectrum.trace import LeaveOneOutSketch, random_signs, trace
 from landscape.testing.spectra import SPECTRA, known_spectrum
 
 METHODS = ["xtrace", "hutch++", "hutchinson"]

@@ -319,7 +319,7 @@ def test_importing_the_report_imports_neither_matplotlib_nor_jinja():
 # -- real runs ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("record", ["all", "loss", "free"])
+@pytest.mark.parametrize("record", ["norms", "loss", "free", "all"])
 def test_a_real_run_is_told_with_the_numbers_of_its_own_history(record, tmp_path):
     inputs = torch.linspace(-2, 2, 128).unsqueeze(1)
     model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))

@@ -66,7 +66,7 @@ def test_the_file_is_strict_json():
         (b"", "is empty or its first line is unfinished"),
         (b"epoch,loss\n1,2\n", "is not a history"),
         (b'{"format": "other", "version": 1}\n', "has the format 'other'"),
-        (b'{"format": "landscape-history", "version": 99}\n', "reads up to version 1. Update it"),
+        (b'{"format": "landscape-history", "version": 99}\n', "reads up to version 2. Update it"),
         (encode_header().encode() + b'\n{"epoch": 1}\n{"epo\n{"epoch": 3}\n', "line 3: not a row"),
         (encode_header().encode() + b"\n[1]\n", "line 2: not a row"),
         (encode_header().encode() + b'\n{"epoch": "one"}\n', "line 2: not a row"),

@@ -106,11 +106,11 @@ def test_every_sample_is_charged_to_one_purpose():
     assert sum(s.gradient_equivalents for s in result.segments) == pytest.approx(training.gradient_equivalents)
 
 
-@pytest.mark.parametrize(("record", "per_epoch"), [("all", 1.0), ("loss", 1 / 3), ("free", 0.0)])
+@pytest.mark.parametrize(("record", "per_epoch"), [("norms", 1.0), ("loss", 1 / 3), ("free", 0.0)])
 def test_only_what_is_asked_for_is_measured(record, per_epoch):
     result = ls.Trainer(policy=Never(), epochs=3, record=record).fit(small_problem())
     assert result.cost["probing"].gradient_equivalents == pytest.approx(4 * per_epoch)
-    assert ("gradient_norm" in result.history[3]) == (record == "all")
+    assert ("gradient_norm" in result.history[3]) == (record == "norms")
     assert ("loss" in result.history[3]) == (record != "free")
     assert {"loss_running", "gradient_norm_mean_batch", "gradient_norm_batch_mean"} <= result.history[3].keys()
 
@@ -123,12 +123,12 @@ def test_what_the_policy_reads_is_measured_in_any_case():
 
 def test_a_policy_that_reads_what_nobody_records_is_refused_before_any_work():
     class Clairvoyant:
-        requires = frozenset({"lambda_min"})
+        requires = frozenset({"moon_phase"})
 
         def decide(self, history):
             return Decision(False, "")
 
-    with pytest.raises(MissingColumnError, match="reads the History column 'lambda_min', but nothing records it"):
+    with pytest.raises(MissingColumnError, match="reads the History column 'moon_phase', but nothing records it"):
         ls.Trainer(policy=Clairvoyant(), epochs=3)
 
 

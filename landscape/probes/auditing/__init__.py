@@ -1,0 +1,1 @@
+"""Whether a negative curvature is real, noise of the sample, rounding, or a kink."""

@@ -1,0 +1,1 @@
+"""What can be certified of lambda_min: bounds, verdicts, and the directions left out."""

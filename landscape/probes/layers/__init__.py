@@ -1,0 +1,1 @@
+"""Curvature layer by layer."""
