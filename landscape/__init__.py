@@ -17,25 +17,30 @@ if TYPE_CHECKING:
     from landscape.config import TrainConfig
     from landscape.cost import Cost
     from landscape.experiment import train
+    from landscape.monitor.monitor import Monitor
     from landscape.operators.base import LinearOperator
     from landscape.operators.choose import FiniteDifferenceWarning
     from landscape.operators.matrix import MatrixOperator
     from landscape.optim.conjugate_gradient import ConjugateGradient
-    from landscape.probes.audit import audit
-    from landscape.probes.certificate import Certificate, Verdict
-    from landscape.probes.certify import certify
-    from landscape.probes.density import spectral_density
-    from landscape.probes.diagonal import diagonal
+    from landscape.policies.custom import policy
+    from landscape.probes.auditing.audit import audit
+    from landscape.probes.certificate.certificate import Certificate, Verdict
+    from landscape.probes.certificate.certify import certify
     from landscape.probes.directional import directional_curvature
-    from landscape.probes.gauge import GaugeProjector
-    from landscape.probes.gradient_spectrum import gradient_spectrum
-    from landscape.probes.lanczos import LanczosResult, lanczos
-    from landscape.probes.layerwise import layerwise
-    from landscape.probes.path import path_convexity
-    from landscape.probes.symmetry import symmetries
-    from landscape.probes.trace import trace
+    from landscape.probes.lanczos.lanczos import LanczosResult, lanczos
+    from landscape.probes.layers.layerwise import layerwise
+    from landscape.probes.path.path import path_convexity
+    from landscape.probes.spectrum.density import spectral_density
+    from landscape.probes.spectrum.diagonal import diagonal
+    from landscape.probes.spectrum.gradient_spectrum import gradient_spectrum
+    from landscape.probes.spectrum.trace import trace
+    from landscape.probes.symmetry.gauge import GaugeProjector
+    from landscape.probes.symmetry.symmetry import symmetries
     from landscape.problem import Problem
+    from landscape.replaying.replay import replay
+    from landscape.replaying.result import Replay
     from landscape.status import Status
+    from landscape.tracking import trackers
     from landscape.tracking.history import History
     from landscape.training.listener import Listener
     from landscape.training.phases import FullBatch, MiniBatches
@@ -48,26 +53,26 @@ _LOCATIONS = {
     "Problem": "landscape.problem",
     "NonRepeatableError": "landscape.autodiff.guards",
     "Cost": "landscape.cost",
-    "GaugeProjector": "landscape.probes.gauge",
+    "GaugeProjector": "landscape.probes.symmetry.gauge",
     "LinearOperator": "landscape.operators.base",
     "MatrixOperator": "landscape.operators.matrix",
     "FiniteDifferenceWarning": "landscape.operators.choose",
     "SecondDerivativeError": "landscape.autodiff.twice",
     "VerificationError": "landscape.verification.result",
-    "Certificate": "landscape.probes.certificate",
-    "Verdict": "landscape.probes.certificate",
-    "certify": "landscape.probes.certify",
-    "lanczos": "landscape.probes.lanczos",
-    "LanczosResult": "landscape.probes.lanczos",
+    "Certificate": "landscape.probes.certificate.certificate",
+    "Verdict": "landscape.probes.certificate.certificate",
+    "certify": "landscape.probes.certificate.certify",
+    "lanczos": "landscape.probes.lanczos.lanczos",
+    "LanczosResult": "landscape.probes.lanczos.result",
     "directional_curvature": "landscape.probes.directional",
-    "gradient_spectrum": "landscape.probes.gradient_spectrum",
-    "spectral_density": "landscape.probes.density",
-    "trace": "landscape.probes.trace",
-    "diagonal": "landscape.probes.diagonal",
-    "symmetries": "landscape.probes.symmetry",
-    "path_convexity": "landscape.probes.path",
-    "audit": "landscape.probes.audit",
-    "layerwise": "landscape.probes.layerwise",
+    "gradient_spectrum": "landscape.probes.spectrum.gradient_spectrum",
+    "spectral_density": "landscape.probes.spectrum.density",
+    "trace": "landscape.probes.spectrum.trace",
+    "diagonal": "landscape.probes.spectrum.diagonal",
+    "symmetries": "landscape.probes.symmetry.symmetry",
+    "path_convexity": "landscape.probes.path.path",
+    "audit": "landscape.probes.auditing.audit",
+    "layerwise": "landscape.probes.layers.layerwise",
     "History": "landscape.tracking.history",
     "Status": "landscape.status",
     "ConjugateGradient": "landscape.optim.conjugate_gradient",
@@ -77,9 +82,19 @@ _LOCATIONS = {
     "Listener": "landscape.training.listener",
     "TrainingResult": "landscape.training.result",
     "TrainConfig": "landscape.config",
+    "replay": "landscape.replaying.replay",
+    "Replay": "landscape.replaying.result",
+    "policy": "landscape.policies.custom",
+    "Monitor": "landscape.monitor.monitor",
     "train": "landscape.experiment",
 }
-_SUBMODULES = ("datasets", "models", "policies", "testing")
+_SUBMODULES = {
+    "datasets": "landscape.datasets",
+    "models": "landscape.models",
+    "policies": "landscape.policies",
+    "testing": "landscape.testing",
+    "trackers": "landscape.tracking.trackers",
+}
 
 __all__ = [
     "Certificate",
@@ -94,8 +109,10 @@ __all__ = [
     "Listener",
     "MatrixOperator",
     "MiniBatches",
+    "Monitor",
     "NonRepeatableError",
     "Problem",
+    "Replay",
     "SecondDerivativeError",
     "Status",
     "TrainConfig",
@@ -115,17 +132,20 @@ __all__ = [
     "models",
     "path_convexity",
     "policies",
+    "policy",
+    "replay",
     "spectral_density",
     "symmetries",
     "testing",
     "trace",
+    "trackers",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
-        return importlib.import_module(f"landscape.{name}")
+        return importlib.import_module(_SUBMODULES[name])
     if name in _LOCATIONS:
         return getattr(importlib.import_module(_LOCATIONS[name]), name)
     raise AttributeError(f"module 'landscape' has no attribute {name!r}")

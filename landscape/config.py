@@ -53,8 +53,12 @@ class TrainConfig:
     """Epochs of both phases together: passes over the data, then full-batch steps."""
     budget_ge: float | None = None
     """Gradient equivalents to spend, recording included. Default, without --epochs: 5000."""
-    record: Literal["all", "loss", "free"] = "all"
-    """After each first-phase epoch measure loss and gradient norm over all data (1 GE), the loss (1/3 GE), or nothing."""
+    record: Literal["norms", "loss", "free", "all"] = "norms"
+    """Over all data after each first-phase epoch: loss and gradient norm (1 GE), loss, nothing, or all that policies read."""
+    trackers: str = ""
+    """What else to record, separated by blanks: parameter-norm, extreme-eigenvalues:every=5; a wrong name brings the list."""
+    max_overhead: float = 0.1
+    """What trackers may cost that no policy needs, as a share of the cost of training; what does not fit is skipped."""
     micro_batch_size: int = 2048
     """Images per evaluation in full passes: bounds memory, does not change results."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -93,8 +97,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value} was given; it must be more than 0.")
-        if not self.checkpoint_seconds >= 0:
-            raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds} was given; it must be 0 or more.")
+        for name in ("checkpoint_seconds", "max_overhead"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)} was given; it must be 0 or more.")
 
 
 DEFAULT_BUDGET = 5000.0

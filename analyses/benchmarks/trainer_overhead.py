@@ -126,7 +126,9 @@ def measure(case: Case, record: str) -> None:
         ratios.append(theirs / ours)
     low, middle, high = statistics.quantiles(ratios, n=4)
     name = f"{case.model} on {case.num_train} {case.data}"
-    print(f"| {name} | {'all norms' if record == 'all' else 'batch norms'} | {middle:.3f} | {low:.3f} to {high:.3f} |")
+    print(
+        f"| {name} | {'all norms' if record == 'norms' else 'batch norms'} | {middle:.3f} | {low:.3f} to {high:.3f} |"
+    )
 
 
 def main() -> None:

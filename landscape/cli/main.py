@@ -11,6 +11,7 @@ from landscape import __version__
 #: One line for each command; `landscape COMMAND --help` tells the rest.
 COMMANDS = {
     "train": "train a model with Adam, swap at a detected point, finish with conjugate gradients, write a report",
+    "replay": "when would each swap criterion have fired on a recorded run, why, and at what price",
 }
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -59,6 +60,10 @@ def _find(name: str) -> Callable[[Sequence[str]], int] | None:
         from landscape.cli.train import train_command
 
         return train_command
+    if name == "replay":
+        from landscape.cli.replay import replay_command
+
+        return replay_command
     return None
 
 

@@ -13,20 +13,9 @@ from landscape.tracking.history import History, Row, number_in
 _NOT_SMOOTHED = CLOCK_COLUMNS | {"learning_rate"}
 
 
-def before_the_stretch(history: History) -> list[Row]:
-    """The rows before the last swap."""
-    return [history[index] for index in range(len(history) - len(history.stretch()))]
-
-
 def with_stretch(history: History, rows: Iterable[Row]) -> History:
-    """The same past with other rows since the last swap.
-
-    The rows come from a history, so they are not checked again: a policy may do this many times after every epoch.
-    """
-    past = before_the_stretch(history)
-    rewritten = History._of([*past, *rows])
-    rewritten._stretch_start = len(past)
-    return rewritten
+    """The same past with other rows since the last swap; see :meth:`landscape.History.with_stretch`."""
+    return history.with_stretch(rows)
 
 
 def earlier(history: History, num_rows: int) -> History:

@@ -13,7 +13,7 @@ from landscape.plots.gradient_norm import NORM_WORDS, recorded_norm
 from landscape.report.account import SegmentAccount, segment_accounts, spent_at
 from landscape.report.page import page
 from landscape.report.verdict import describe_run
-from landscape.tracking.columns import COLUMNS
+from landscape.tracking.columns import describe_column
 from landscape.tracking.history import History, from_json_value, json_value
 from landscape.training.result import Swap, TrainingResult
 from landscape.training.run_directory import RunDirectory
@@ -86,7 +86,8 @@ def report_document(result: TrainingResult, *, title: str, provenance: Mapping[s
         "provenance": dict(provenance),
         "history": {
             "num_rows": len(result.history),
-            "units": {name: COLUMNS[name].unit for name in result.history.columns() if name in COLUMNS},
+            "units": {n: column.unit for n in result.history.columns() if (column := describe_column(n)) is not None},
+            "skipped": _skipped(result.history),
             "columns": {name: result.history.column(name) for name in result.history.columns()},
         },
     }
@@ -170,13 +171,24 @@ def to_json(document: Mapping[str, Any]) -> str:
 def read_history(document: Mapping[str, Any]) -> History:
     """The history in a report's document, as it was recorded."""
     columns: Mapping[str, list[Any]] = document["history"]["columns"]
-    names = list(columns)
-    texts = {name for name in names if name in COLUMNS and COLUMNS[name].kind == "str"}
-    rows = zip(*(columns[name] for name in names), strict=True)
-    return History(
-        {name: value if name in texts else from_json_value(value) for name, value in zip(names, row, strict=True)}
-        for row in rows
-    )
+    skipped: Mapping[str, list[int]] = document["history"].get("skipped", {})  # older reports have none
+    texts = {name for name in columns if (column := describe_column(name)) is not None and column.kind == "str"}
+    rows: list[dict[str, Any]] = [{} for _ in range(document["history"]["num_rows"])]
+    for name, values in columns.items():
+        left_out = set(skipped.get(name, ()))
+        for index, value in enumerate(values):
+            if value is not None or index in left_out:
+                rows[index][name] = value if name in texts else from_json_value(value)
+    return History(rows)
+
+
+def _skipped(history: History) -> dict[str, list[int]]:
+    """For each column the rows in which it was due and left out."""
+    found: dict[str, list[int]] = {}
+    for index in range(len(history)):
+        for name in history.skipped(index):
+            found.setdefault(name, []).append(index)
+    return found
 
 
 def _check(document: Mapping[str, Any]) -> None:

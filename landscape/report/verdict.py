@@ -7,6 +7,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 
+from landscape.policies.base import CLAIMS
 from landscape.report.account import (
     SegmentAccount,
     evaluated,
@@ -147,6 +148,17 @@ def _what_the_rule_tests(result: TrainingResult) -> str:
         )
     if policy == "AfterEpochs":
         return "The time of the swap was set beforehand: nothing about the loss was tested."
+    claim = result.settings.get("claim", "none")
+    if claim in ("A", "A'"):
+        return (
+            f"This rule tests claim {claim}, that {CLAIMS[claim]}, at the point of the swap and with the certainty that its "
+            "reason names. It shows nothing about other points."
+        )
+    if claim in CLAIMS:
+        return (
+            f"This rule tests claim {claim}, that {CLAIMS[claim]}. It does not show that the loss is convex there: curvature "
+            "in all directions (lambda_min) was not tested."
+        )
     return "What the policy saw is no proof of convexity: curvature in all directions (lambda_min) was not tested."
 
 
@@ -258,7 +270,7 @@ def _cost_sentences(result: TrainingResult) -> list[str]:
         recording = "What recording cost was not recorded."
     else:
         share = f" ({percent(probing / total)})" if total > 0 else ""
-        recording = f"Recording cost {amount(probing)} of {amount(total)} GE{share}."
+        recording = f"Recording cost {amount(probing)} of {amount(total)} GE{share}.{_skipped_words(result)}"
     price = second_phase_price(result)
     if price is None:
         return [recording]
@@ -269,6 +281,21 @@ def _cost_sentences(result: TrainingResult) -> list[str]:
     split = f": 1 for the gradient, {amount(search)} for the line search" if search >= 0 else ""
     failed = f"; {price.num_failed} of them failed to lower the loss" if price.num_failed else ""
     return [f"{recording} {steps} cost {amount(price.per_epoch)} GE each on average{split}{failed}."]
+
+
+def _skipped_words(result: TrainingResult) -> str:
+    """What was left out to stay within the ceiling."""
+    skipped = [name for index in range(len(result.history)) for name in result.history.skipped(index)]
+    ceiling = result.settings.get("max_overhead")
+    if not skipped or ceiling is None:
+        return ""
+    names = list(dict.fromkeys(skipped))
+    never = [name for name in names if all(value is None for value in result.history.column(name))]
+    ending = f", {len(never)} of them in all rows" if never else ""
+    return (
+        f" To stay within its share of the work (max_overhead={ceiling}), "
+        f"{count(len(names), 'recorded column')} {'was' if len(names) == 1 else 'were'} left out in some rows{ending}."
+    )
 
 
 def _caveat(result: TrainingResult) -> list[str]:

@@ -29,3 +29,6 @@ class Listener:
 
     def ended(self, result: TrainingResult) -> None:
         """The run is over."""
+
+    def close(self) -> None:
+        """Nothing more is to come, be it that the run is over or that it failed: files may be closed."""

@@ -14,18 +14,26 @@ import torch
 from torch import Tensor
 
 from landscape.optim.conjugate_gradient import ConjugateGradient
-from landscape.vectors import norm
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import Value
+from landscape.tracking.tracker import Step, StepPart
+from landscape.training.epoch_sums import EpochSums
 
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 #: Called after every step with the share of the epoch that is done; says True to stop here.
 Tick = Callable[[float], bool]
+#: Called right after every step.
+Observe = Callable[[Step], None]
 
 
 class Phase(Protocol):
-    """An optimiser at work on a problem, epoch by epoch, that can be stopped and saved between any two steps."""
+    """An optimiser at work on a problem, epoch by epoch, that can be stopped and saved between any two steps.
+
+    Two methods may be left out. ``watch(parts, observe)`` asks for a :class:`~landscape.tracking.tracker.Step` with these
+    parts after every update; without it, trackers of steps measure nothing. ``full_gradient()`` gives the gradient over
+    all data where the model stands, if the phase has it already; without it, trackers that need it compute it.
+    """
 
     num_steps: int
 
@@ -137,11 +145,7 @@ class FullBatch:
 
 
 class MiniBatchPhase:
-    """A running :class:`MiniBatches` phase.
-
-    The gradients' norms are taken from ``.grad`` between ``backward`` and ``step``, on the device, and read once per
-    epoch: recording them costs no synchronisation.
-    """
+    """A running :class:`MiniBatches` phase."""
 
     def __init__(
         self, problem: Problem, optimizer: torch.optim.Optimizer, settings: MiniBatches, generator: torch.Generator
@@ -155,21 +159,19 @@ class MiniBatchPhase:
         # Where a filter leaves trainable parameters out, backward must not fill their gradients.
         others = sum(parameter.requires_grad for parameter in problem.model.parameters()) > len(self._parameters)
         self._inputs = list(self._parameters) if others else None
-        self._gradient = torch.empty(problem.num_params, dtype=problem.layout.dtype, device=problem.layout.device)
-        self._begin_epoch()
-
-    def _begin_epoch(self) -> None:
+        self._sums = EpochSums(problem.layout)
+        self._watch: _Watch | None = None
         self._order = self.generator.get_state()
-        self._losses: list[Tensor] = []
-        self._norms: list[Tensor] = []
-        self._sizes: list[int] = []
-        self._gradient_sum = torch.zeros_like(self._gradient)
+
+    def watch(self, parts: frozenset[StepPart], observe: Observe) -> None:
+        """Show every step to ``observe``."""
+        self._watch = _Watch(self.problem, parts, observe)
 
     def run_epoch(self, tick: Tick) -> bool:
         """One pass over the data, or what is left of it."""
         self.generator.set_state(self._order)
-        batches = self.problem.minibatches(self.settings.batch_size, self.generator, start=len(self._sizes))
-        seen = sum(self._sizes)
+        batches = self.problem.minibatches(self.settings.batch_size, self.generator, start=len(self._sums.sizes))
+        seen = sum(self._sums.sizes)
         with _train_mode(self.problem.model, self.settings.mode):
             for batch in batches:
                 self._step(batch)
@@ -184,26 +186,20 @@ class MiniBatchPhase:
             parameter.grad = None
         loss = self.problem.minibatch_loss(batch)
         loss.backward(inputs=self._inputs)
-        parts = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in self._parameters]
-        gradient = torch.cat(parts, out=self._gradient)
-        self._norms.append(torch.linalg.vector_norm(gradient))
-        self._losses.append(loss.detach())
-        self._gradient_sum.add_(gradient, alpha=batch.num_samples)
-        self._sizes.append(batch.num_samples)
-        self.optimizer.step()
+        self._sums.add(loss, batch.num_samples)
+        if self._watch is None:
+            self.optimizer.step()
+        else:
+            self._watch.begin()
+            self.optimizer.step()
+            self._watch.end(batch.num_samples, self._sums.gradient, loss.detach())
         self.num_steps += 1
 
     def finish_epoch(self) -> dict[str, Value]:
-        """Running loss (by samples), mean of the norms (by batches), norm of the mean gradient (by samples)."""
-        # One read from the device for the whole epoch; the sums are then taken in Python's float64.
-        losses, norms = torch.stack([*self._losses, *self._norms]).view(2, -1).tolist()
-        num_samples = sum(self._sizes)
-        columns: dict[str, Value] = {
-            "loss_running": sum(loss * size for loss, size in zip(losses, self._sizes, strict=True)) / num_samples,
-            "gradient_norm_mean_batch": sum(norms) / len(norms),
-            "gradient_norm_batch_mean": norm(self._gradient_sum) / num_samples,
-        }
-        self._begin_epoch()
+        """Running loss, mean of the norms, norm of the mean gradient."""
+        columns = self._sums.columns()
+        self._sums.clear()
+        self._order = self.generator.get_state()
         return columns
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,23 +208,16 @@ class MiniBatchPhase:
             "optimizer": self.optimizer.state_dict(),
             "num_steps": self.num_steps,
             "order": self._order,
-            "sizes": list(self._sizes),
-            "losses": [loss.clone() for loss in self._losses],
-            "norms": [value.clone() for value in self._norms],
-            "gradient_sum": self._gradient_sum.clone(),
+            **self._sums.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.num_steps = state["num_steps"]
-        self._order = state["order"]
-        self._sizes = list(state["sizes"])
-        device = self.problem.layout.device
-        self._losses = [loss.to(device) for loss in state["losses"]]
-        self._norms = [value.to(device) for value in state["norms"]]
-        self._gradient_sum = state["gradient_sum"].to(device)
+        self._sums.load_state_dict(state)
         # A pass that has not begun draws its order from here; one that has, draws it again and skips.
+        self._order = state["order"]
         self.generator.set_state(self._order)
 
 
@@ -240,13 +229,49 @@ class FullBatchPhase:
         self.optimizer = optimizer
         self.num_steps = 0
         self._closure = problem.closure()
+        self._watch: _Watch | None = None
+
+    def watch(self, parts: frozenset[StepPart], observe: Observe) -> None:
+        """Show every step to ``observe``."""
+        self._watch = _Watch(self.problem, parts, observe)
 
     def run_epoch(self, tick: Tick) -> bool:
         """One step over all data."""
-        self.optimizer.step(self._closure)  # type: ignore[arg-type]  # torch types the closure as returning float
+        if self._watch is None:
+            self.optimizer.step(self._closure)  # type: ignore[arg-type]  # torch types the closure as returning float
+        else:
+            self._step_watched(self._watch)
         self.num_steps += 1
         tick(1.0)
         return True
+
+    def _step_watched(self, watch: _Watch) -> None:
+        """A step whose gradient at its start is kept: known before, or the first that the optimiser asks for there."""
+        layout = self.problem.layout
+        start = self.problem.params()
+        gradients = [gradient for gradient in (self.full_gradient(),) if gradient is not None]
+
+        def closure() -> Any:
+            loss = self._closure()
+            if not gradients and torch.is_grad_enabled() and torch.equal(self.problem.params(), start):
+                gradients.append(layout.flatten(_gradient_of(parameter) for parameter in layout.parameters))
+            return loss
+
+        watch.begin()
+        loss = self.optimizer.step(closure)
+        watch.end(self.problem.num_samples, gradients[0] if gradients else None, loss)
+
+    def full_gradient(self) -> Tensor | None:
+        """The gradient that conjugate gradients have kept, if the model stands where they left it."""
+        if not isinstance(self.optimizer, ConjugateGradient):
+            return None
+        layout, state = self.problem.layout, self.optimizer.state
+        kept = [state.get(parameter, {}) for parameter in layout.parameters]
+        if not all("point" in part for part in kept):
+            return None
+        if not all(torch.equal(part["point"], p) for part, p in zip(kept, layout.parameters, strict=True)):
+            return None
+        return layout.flatten(part["gradient"] for part in kept)
 
     def finish_epoch(self) -> dict[str, Value]:
         """What the optimiser's ``last`` result says, if it has one.
@@ -275,6 +300,40 @@ class FullBatchPhase:
         """Go on where :meth:`state_dict` was taken."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.num_steps = state["num_steps"]
+
+
+class _Watch:
+    """Makes, for somebody who asked, what is to be seen of a step; without reading anything from the device."""
+
+    def __init__(self, problem: Problem, parts: frozenset[StepPart], observe: Observe) -> None:
+        self._parameters = problem.layout.parameters
+        self._parts = parts
+        self._observe = observe
+        self._before, self._after = (
+            torch.empty(problem.num_params, dtype=problem.layout.dtype, device=problem.layout.device)
+            if part in parts
+            else None
+            for part in ("before", "after")
+        )
+
+    def begin(self) -> None:
+        """Before the update."""
+        self._copy_params(self._before)
+
+    def end(self, num_samples: int, gradient: Tensor | None, loss: Any) -> None:
+        """After it."""
+        self._copy_params(self._after)
+        gradient = gradient if "gradient" in self._parts else None
+        loss = loss.detach() if "loss" in self._parts and isinstance(loss, Tensor) else None
+        self._observe(Step(num_samples, gradient, self._before, self._after, loss))
+
+    def _copy_params(self, buffer: Tensor | None) -> None:
+        if buffer is not None:
+            torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters], out=buffer)
+
+
+def _gradient_of(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
 def as_phase(given: Any, kind: type[MiniBatches] | type[FullBatch]) -> PhaseFactory:

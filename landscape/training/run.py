@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import warnings
@@ -10,17 +11,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from landscape.autodiff.leave_no_trace import get_random_states, set_random_states
-from landscape.vectors import norm
+from landscape.operators.choose import HessianMethod
+from landscape.policies.base import claim_of
 from landscape.problem import Problem
 from landscape.status import Status
-from landscape.tracking.history import Value
+from landscape.tracking.history import Value, number_in
+from landscape.tracking.schedule import Schedule
+from landscape.tracking.snapshot import Snapshot
 from landscape.training.checkpoint import CheckpointError
 from landscape.training.interruption import Interruption
-from landscape.training.phases import Phase
+from landscape.training.phases import FullBatch, Phase
+from landscape.training.recording import choose_hessian_method, merged
 from landscape.training.result import Evaluation, Swap, TrainingResult, loss_of
 from landscape.training.state import TrainingState
+from landscape.vectors import norm
 
 if TYPE_CHECKING:
     from landscape.training.trainer import Trainer
@@ -57,16 +64,31 @@ class Run:
             "first": trainer.first.start(problem, generator),
             "second": trainer.second.start(problem, generator),
         }
+        self.schedule = self._make_schedule()
         self._saved_at = self._clock = time.monotonic()
         self._interval = trainer.checkpoint_seconds
         self._spent = problem.cost.copy()
+
+    def _make_schedule(self) -> Schedule | None:
+        """The trackers, and the phases showing them their steps; None if there are none."""
+        recording = self.trainer.recording
+        schedule = recording.schedule()
+        if schedule is None:
+            return None
+        schedule.check(self.problem)
+        recording.refuse_unavailable(self.problem)
+        if schedule.step_parts:
+            for phase in self.phases.values():
+                if (watch := getattr(phase, "watch", None)) is not None:
+                    watch(schedule.step_parts, schedule.observe_step)
+        return schedule
 
     def begin(self) -> None:
         """Record the start as row 0."""
         if self.directory is not None:
             self.directory.begin_history()
         with self._charged_to("probing"):
-            measured = self._measure(set(self.trainer.measured))
+            measured = self._measure({})
         self._record(measured)
         self._evaluate("start")
         self._keep_weights("start")
@@ -98,7 +120,7 @@ class Run:
             evaluations=tuple(state.evaluations),
             status=state.status,
             cost={purpose: cost.copy() for purpose, cost in state.cost.items()},
-            settings=trainer.settings(),
+            settings={**trainer.settings(), "claim": claim_of(trainer.policy) or "none"},
             run_dir=None if self.directory is None else self.directory.path,
         )
 
@@ -123,35 +145,72 @@ class Run:
     def _finish_epoch(self) -> None:
         """Measure, record, decide."""
         state, phase = self.state, self.phases[self.state.phase]
-        measured = phase.finish_epoch()
-        with self._charged_to("probing"):
-            measured = {**measured, **self._measure(set(self.trainer.measured) - set(measured))}
+        given = phase.finish_epoch()
         state.epoch += 1
+        with self._charged_to("probing"):
+            measured = self._measure(given)
         self._record(measured)
         self._decide()
         if self._due():
             self.save()
 
-    def _measure(self, wanted: set[str]) -> dict[str, Value]:
-        """Loss and gradient norm over all data, as far as they are wanted."""
+    def _measure(self, given: dict[str, Value]) -> dict[str, Value]:
+        """What the phase gave, what is always measured, and what the trackers add."""
+        row, gradient = dict(given), None
+        wanted = self.trainer.recording.measured(self.state.phase) - given.keys()
         if "gradient_norm" in wanted:
             loss, gradient = self.problem.loss_and_gradient()
-            return {"loss": float(loss), "gradient_norm": norm(gradient)}
-        return {"loss": float(self.problem.loss())} if "loss" in wanted else {}
+            row.update(loss=float(loss), gradient_norm=norm(gradient))
+        elif "loss" in wanted:
+            row["loss"] = float(self.problem.loss())
+        if self.schedule is None:
+            return row
+        self.schedule.required = self.trainer.recording.required(self.state.phase)
+        return merged(row, self.schedule.measure(self._snapshot(row, gradient)))
+
+    def _snapshot(self, row: dict[str, Value], gradient: Tensor | None) -> Snapshot:
+        """What trackers measure, with what is known already."""
+        state, phase = self.state, self.phases[self.state.phase]
+        known = getattr(phase, "full_gradient", None)
+        if gradient is None and known is not None:
+            gradient = known()
+        return Snapshot(
+            self.problem,
+            epoch=state.epoch,
+            phase=state.phase,
+            step=self._num_steps,
+            batch_size=getattr(getattr(phase, "settings", None), "batch_size", None),
+            optimizer=getattr(phase, "optimizer", None),
+            training_equivalents=state.cost["training"].gradient_equivalents,
+            loss=number_in(row, "loss"),
+            gradient=gradient,
+            row=row,
+            second=self.trainer.second.optimizer if isinstance(self.trainer.second, FullBatch) else None,
+            hessian_method=self._hessian_method,
+        )
+
+    @functools.cached_property
+    def _hessian_method(self) -> HessianMethod:
+        assert self.schedule is not None
+        return choose_hessian_method(self.problem, self.schedule)
+
+    @property
+    def _num_steps(self) -> int:
+        return sum(phase.num_steps for phase in self.phases.values())
 
     def _record(self, measured: dict[str, Value]) -> None:
         self._advance_clock()
-        num_steps = sum(phase.num_steps for phase in self.phases.values())
-        row = self.state.history.append(self.state.row(num_steps, measured))
+        history = self.state.history
+        row = history.append(self.state.row(self._num_steps, measured))
         if self.directory is not None:
-            self.directory.append(row)
+            self.directory.append(row, history.skipped())
         for listener in self.trainer.listeners:
             listener.recorded(row)
 
     def _decide(self) -> None:
         """Ask the policy of the present phase, and go over to the other one if it says so."""
         state, trainer = self.state, self.trainer
-        policy = trainer.policy if state.phase == "first" else trainer.swap_back
+        policy = trainer.policy_in(state.phase)
         if policy is None or (state.phase == "second" and state.num_swap_backs >= trainer.max_swap_backs):
             return
         decision = policy.decide(state.history)
@@ -209,6 +268,7 @@ class Run:
                 "state": self.state.state_dict(),
                 "model": self.problem.model.state_dict(),
                 "phases": {name: phase.state_dict() for name, phase in self.phases.items()},
+                "schedule": None if self.schedule is None else self.schedule.state_dict(),
                 "random": get_random_states(),
                 "arithmetic": _arithmetic(),
             }
@@ -228,6 +288,8 @@ class Run:
         self.state.load_state_dict(saved["state"], rows)
         for name, phase in self.phases.items():
             phase.load_state_dict(saved["phases"][name])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(saved["schedule"])
         set_random_states(saved["random"])
         for cost in self.state.cost.values():
             self.problem.cost.add(cost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import filelock
 import torch
 
 from landscape.files import TEMPORARY_SUFFIX, write_atomically
-from landscape.tracking.history import Row, decode_lines, encode_header, encode_row
+from landscape.tracking.jsonl import HistoryFile, Row
 from landscape.training.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -47,6 +47,7 @@ class RunDirectory:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.history_file = self.path / "history.jsonl"
+        self._history = HistoryFile(self.history_file)
         self.checkpoint_file = self.path / "checkpoint.pt"
         self.weights_folder = self.path / "weights"
 
@@ -91,34 +92,23 @@ class RunDirectory:
     def begin_history(self) -> None:
         """Start an empty history."""
         with self._writing(self.history_file.name):
-            write_atomically(self.history_file, (encode_header() + "\n").encode())
+            self._history.begin()
 
-    def append(self, row: Row) -> None:
-        """Add one row to the history file and hand it to the operating system."""
-        with self._writing(self.history_file.name), self.history_file.open("ab") as file:
-            file.write((encode_row(row) + "\n").encode())
+    def append(self, row: Row, skipped: Iterable[str] = ()) -> None:
+        """Add one row to the history file and hand it to the operating system; columns of ``skipped`` are null in it."""
+        with self._writing(self.history_file.name):
+            self._history.append(row, skipped)
 
     def cut_history(self, num_rows: int) -> list[Row]:
         """Drop the rows that came after a checkpoint (they will come again), and give those that stay.
 
         Raises
         ------
-        RunDirectoryError
-            If the file has fewer rows than the checkpoint counted.
         HistoryFormatError
-            If the file is damaged.
+            If the file has fewer rows than the checkpoint counted, or is damaged.
         """
-        content = self.history_file.read_bytes()
-        rows, ends = decode_lines(content, str(self.history_file))
-        if len(rows) < num_rows:
-            raise RunDirectoryError(
-                f"{self.history_file} has {len(rows)} rows, but the checkpoint beside it was written after {num_rows}. The "
-                "file was shortened; restore it from a copy."
-            )
-        if len(content) > ends[num_rows]:
-            with self._writing(self.history_file.name):
-                write_atomically(self.history_file, content[: ends[num_rows]])
-        return rows[:num_rows]
+        with self._writing(self.history_file.name):
+            return self._history.cut(num_rows)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint, after making sure that the rows it counts are on the disk."""

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from landscape.policies.base import SwapPolicy, check_requirements
+from landscape.policies.base import SwapPolicy
+from landscape.policies.combinations import WithSwapBack
 from landscape.policies.gradient_norm import GradientNormPeak
 from landscape.policies.search import SearchFailures
 from landscape.problem import Problem
+from landscape.tracking.tracker import Tracker
 from landscape.training.interruption import Interruption
 from landscape.training.listener import Listener
 from landscape.training.phases import FullBatch, MiniBatches, PhaseFactory, as_phase
+from landscape.training.recording import Record, Recording, as_trackers, by_phase
 from landscape.training.result import TrainingResult
 from landscape.training.run import Run
 from landscape.training.run_directory import RunDirectory, RunDirectoryError
 
 Metric = Callable[[Any, Any], Tensor | float]
-Record = Literal["all", "loss", "free"]
-
-#: What is measured at the end of a first-phase epoch, beyond what its steps gave for free.
-RECORDED: dict[str, frozenset[str]] = {
-    "all": frozenset({"loss", "gradient_norm"}),
-    "loss": frozenset({"loss"}),
-    "free": frozenset(),
-}
-_ALWAYS = frozenset({"epoch", "phase", "step", "gradient_equivalents", "forwards", "gradients", "samples", "seconds"})
 
 
 class Trainer:
@@ -44,7 +38,8 @@ class Trainer:
         The second phase. Default: :class:`landscape.ConjugateGradient` on full batches.
     policy : SwapPolicy, optional
         Decides after every first-phase epoch. Default: the seed paper's rule in its faithful reading,
-        ``GradientNormPeak(norm="mean_batch", min_epochs=2)``.
+        ``GradientNormPeak(norm="mean_batch", min_epochs=2)``. A :class:`landscape.policies.WithSwapBack` brings ``swap_back``
+        along.
     swap_back : SwapPolicy or None
         Decides after every second-phase epoch whether the first phase goes on, as the safe resort. Default:
         ``SearchFailures(patience=3)``. None: never.
@@ -55,9 +50,16 @@ class Trainer:
     budget : float, optional
         Gradient equivalents to spend, probing included; the run ends with the epoch that reaches it. At least one of
         ``epochs`` and ``budget`` is needed.
-    record : {"all", "loss", "free"}
+    record : {"norms", "loss", "free", "all"}
         What to measure at the end of each first-phase epoch: loss and gradient norm over all data (1 GE), the loss
-        alone (1/3 GE), or only what the mini-batches give. What the policies need is measured in any case.
+        alone (1/3 GE), only what the mini-batches give, or everything that a policy could read, as often as ``max_overhead``
+        allows, so that the run can be replayed with any policy. What the policies need is measured in any case.
+    trackers : sequence of Tracker or str, optional
+        What else to record, in both phases: trackers, or their names with settings, such as
+        ``"extreme-eigenvalues:every=5"`` (:func:`landscape.tracking.trackers.names`).
+    max_overhead : float
+        What trackers may cost that no policy needs, as a share of what training has cost so far. One that does not fit is
+        skipped: its columns are None in that row. What policies need comes on top, and so do "norms" and "loss".
     metrics : mapping of str to callable, optional
         ``metric(output, target) -> mean over a batch``, evaluated at the start, at swaps and at the end.
     seed : int
@@ -75,7 +77,8 @@ class Trainer:
     ValueError
         If a setting is out of range.
     MissingColumnError
-        If a policy reads a column that this run does not record.
+        If a policy reads a column that nothing can record; from ``fit``, ``UnavailableColumnError`` if it cannot be measured
+        on this problem.
 
     Notes
     -----
@@ -110,7 +113,9 @@ class Trainer:
         max_swap_backs: int = 3,
         epochs: int | None = None,
         budget: float | None = None,
-        record: Record = "all",
+        record: Record = "norms",
+        trackers: Sequence[Tracker | str] | str = (),
+        max_overhead: float = 0.1,
         metrics: Mapping[str, Metric] | None = None,
         seed: int = 0,
         run_dir: Path | str | None = None,
@@ -119,12 +124,14 @@ class Trainer:
     ) -> None:
         self.first = as_phase(first, MiniBatches)
         self.second = as_phase(second, FullBatch)
-        self.policy = policy if policy is not None else GradientNormPeak(norm="mean_batch", min_epochs=2)
-        self.swap_back = swap_back
+        policy = policy if policy is not None else GradientNormPeak(norm="mean_batch", min_epochs=2)
+        self.policy, self.swap_back = _two_ways(policy, swap_back)
         self.max_swap_backs = max_swap_backs
         self.epochs = epochs
         self.budget = budget
-        self.record = record
+        given = {"first": self.first.records, "second": self.second.records}
+        policies = by_phase(self.policy, self.swap_back)
+        self.recording = Recording(record, as_trackers(trackers), policies, given, max_overhead)
         self.metrics = dict(metrics or {})
         self.seed = seed
         self.directory = None if run_dir is None else RunDirectory(run_dir)
@@ -141,23 +148,15 @@ class Trainer:
             raise ValueError(f"epochs={self.epochs} was given; it must be at least 1.")
         if self.budget is not None and not self.budget > 0:
             raise ValueError(f"budget={self.budget} was given; it must be more than 0 gradient equivalents.")
-        if self.record not in RECORDED:
-            raise ValueError(f"record={self.record!r} was given; it is one of {', '.join(map(repr, RECORDED))}.")
         if self.max_swap_backs < 0:
             raise ValueError(f"max_swap_backs={self.max_swap_backs} was given; it must be 0 or more.")
         if self.checkpoint_seconds < 0:
             raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds} was given; it must be 0 or more.")
-        measurable = RECORDED["all"] | _ALWAYS
-        check_requirements(self.policy, measurable | self.first.records, "Choose a policy that reads these.")
-        if self.swap_back is not None:
-            check_requirements(self.swap_back, measurable | self.second.records, "Choose a policy that reads these.")
+        self.recording.check()
 
-    @property
-    def measured(self) -> frozenset[str]:
-        """Columns to measure over all data at the end of an epoch, for the user and for the policies."""
-        policies = [self.policy] if self.swap_back is None else [self.policy, self.swap_back]
-        wanted = frozenset[str]().union(*(policy.requires for policy in policies))
-        return RECORDED[self.record] | (wanted & RECORDED["all"])
+    def policy_in(self, phase: str) -> SwapPolicy | None:
+        """The policy that is asked in a phase."""
+        return self.policy if phase == "first" else self.swap_back
 
     def settings(self) -> dict[str, str]:
         """What decides the course of a run, as text that is the same in every process.
@@ -170,7 +169,7 @@ class Trainer:
             "policy": repr(self.policy),
             "swap_back": repr(self.swap_back),
             "max_swap_backs": str(self.max_swap_backs),
-            "measured": ", ".join(sorted(self.measured)),
+            **self.recording.settings(),
             "seed": str(self.seed),
         }
 
@@ -221,15 +220,31 @@ class Trainer:
             listener.stopping()
 
     def _conduct(self, run: Run, *, resume: bool) -> TrainingResult:
-        with Interruption(self._tell_stopping) as interruption:
-            if resume:
-                run.load()
+        try:
+            with Interruption(self._tell_stopping) as interruption:
+                if resume:
+                    run.load()
+                for listener in self.listeners:
+                    listener.started(run.state.history, self.epochs, self.budget)
+                if not resume:
+                    run.begin()
+                run.go_on(interruption)
+            result = run.result()
             for listener in self.listeners:
-                listener.started(run.state.history, self.epochs, self.budget)
-            if not resume:
-                run.begin()
-            run.go_on(interruption)
-        result = run.result()
-        for listener in self.listeners:
-            listener.ended(result)
+                listener.ended(result)
+        finally:
+            for listener in self.listeners:
+                listener.close()
         return result
+
+
+def _two_ways(policy: SwapPolicy, swap_back: SwapPolicy | None) -> tuple[SwapPolicy, SwapPolicy | None]:
+    """Take a policy for both directions apart."""
+    if not isinstance(policy, WithSwapBack):
+        return policy, swap_back
+    if swap_back != SearchFailures():
+        raise ValueError(
+            f"swap_back={swap_back!r} was given beside {policy!r}, which says itself when to swap back. Give one of both."
+        )
+    ways = policy.directions()
+    return ways["policy"], ways["swap_back"]

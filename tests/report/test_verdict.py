@@ -6,14 +6,19 @@ import math
 import re
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landscape.policies import AfterEpochs, build
+from landscape.problem import Problem
 from landscape.report.account import phase_gain, second_phase_price, segment_accounts
 from landscape.report.verdict import describe_run
 from landscape.status import Status
 from landscape.tracking.history import History
 from landscape.training.result import Evaluation, Swap
+from landscape.training.trainer import Trainer
+from tests.problems import regression_data
 from tests.report.runs import EVALUATIONS, REASON, history, never_swapped, swapped, swapped_back
 
 
@@ -285,3 +290,24 @@ def test_any_history_is_described(data, num_rows, status):
 def test_a_verdict_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         describe_run(swapped()).headline = "better"
+
+
+def test_what_the_ceiling_left_out_is_told():
+    model = torch.nn.Linear(4, 2).double()
+    problem = Problem(model, torch.nn.functional.mse_loss, regression_data(50))
+    trainer = Trainer(
+        policy=AfterEpochs(2), epochs=4, trackers="extreme-eigenvalues gradient-norm:every=2", record="free"
+    )
+    text = told(trainer.fit(problem))
+    assert "(max_overhead=0.1), 5 recorded columns were left out in some rows, 4 of them in all rows." in text
+
+
+def test_the_claim_that_a_rule_tests_is_named():
+    model = torch.nn.Linear(4, 2).double()  # its loss is convex
+    problem = Problem(model, torch.nn.functional.mse_loss, regression_data(50))
+    certified = Trainer(policy=build("eigenvalue-ratio:tau=0.1"), epochs=6).fit(problem)
+    assert certified.settings["claim"] == "A'" and certified.swap_epoch is not None
+    assert "tests claim A', that the most negative eigenvalue" in told(certified)
+    curved = Trainer(policy=build("directional-curvature:checks=1"), epochs=3).fit(problem)
+    text = told(curved)
+    assert "tests claim B, that the curvature is not negative" in text and "lambda_min) was not tested" in text

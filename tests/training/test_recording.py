@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import landscape as ls
+from landscape.cli.main import main
 from landscape.policies import AfterEpochs, Never, WithSwapBack, build
 from landscape.policies.base import Decision
 from landscape.policies.search import SearchFailures
@@ -74,7 +76,7 @@ def test_observers_are_shown_every_step_as_it_was(recorder):
     result = trainer.fit(problem)
     steps = Recorder.steps
     assert len(steps) == 2 * 4 + 2 and [step[0] for step in steps[:4]] == [16, 16, 16, 2]
-    for earlier, later in zip(steps, steps[1:], strict=False):
+    for earlier, later in itertools.pairwise(steps):
         assert torch.equal(earlier[3], later[2])  # where one step ends, the next begins
     assert torch.equal(steps[-1][3], problem.params())
     for number, gradient, before, _, loss in steps[-2:]:
@@ -154,7 +156,7 @@ def test_everything_is_what_replay_can_use():
     columns = trainer.recording.schedule().records
     for name in ls.policies.names():
         policy = build({"budget-share": "budget-share:10", "after-epochs": "after-epochs:3"}.get(name, name))
-        if not ls.policies.base.needs_hindsight(policy):
+        if name != "search-failures" and not ls.policies.base.needs_hindsight(policy):  # it is for the second phase
             ls.policies.base.check_requirements(policy, columns | trainer.recording._recordable(), "")
     assert {tracker.name for tracker in trainer.recording.schedule().trackers} == {t.name for t in all_trackers()}
 
@@ -245,3 +247,17 @@ def test_a_run_is_not_resumed_with_other_trackers(tmp_path):
     assert "parameter-norm" in load_checkpoint(tmp_path / "checkpoint.pt")["schedule"]["trackers"]
     with pytest.raises(CheckpointError, match=r"trackers was 'ParameterNorm\(every=1\)'"):
         ls.Trainer(epochs=3, policy=Never(), trackers="last-step", run_dir=tmp_path).fit(problem_of(), resume=True)
+
+
+def test_the_command_line_records_what_it_is_asked_for(tmp_path, capsys):
+    words = ["train", "--num-train", "200", "--policy", "with-swap-back(after-epochs:2; never)", "--epochs", "4"]
+    more = ["--trackers", "parameter-norm extreme-eigenvalues:every=2", "--max-overhead", "30", "--record", "free"]
+    assert main([*words, *more, "--run-dir", str(tmp_path / "run")]) == 0
+    history = ls.History.from_jsonl(tmp_path / "run" / "history.jsonl")
+    assert None not in history.column("parameter_norm") and "lambda_min" in history.columns()
+    assert 'trackers = "parameter-norm extreme-eigenvalues:every=2"' in (tmp_path / "run" / "config.toml").read_text()
+    assert main(["train", "--resume", str(tmp_path / "run"), "--epochs", "6"]) == 0
+    assert main([*words, "--trackers", "parameter-nom"]) == 2
+    assert "Did you mean 'parameter-norm'?" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="max_overhead=-1"):
+        ls.train(max_overhead=-1.0)

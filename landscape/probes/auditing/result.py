@@ -93,7 +93,7 @@ class Audit:
 def decide(
     curvature: float, exact: float, exact_error: float, steps: Sequence[StepRow], held_out: HeldOut | None
 ) -> tuple[AuditVerdict, str]:
-    """The verdict and its reason from the evidence; the rules stand in the notes of :func:`landscape.probes.auditing.audit.audit`."""
+    """The verdict and its reason from the evidence; the rules stand in the notes of :func:`landscape.audit`."""
     if not math.isfinite(exact):
         return AuditVerdict.UNDECIDED, f"The curvature along the direction is {exact}."
     if not exact < -exact_error:
