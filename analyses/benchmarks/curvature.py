@@ -60,11 +60,11 @@ class Setting:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def trained_model(steps: int, num_train: int) -> tuple[nn.Module, Tensor, Tensor]:
+def trained_model(steps: int, num_train: int, num_layers: int = 3) -> tuple[nn.Module, Tensor, Tensor]:
     data = load("fashion-mnist", num_train=num_train, pad_to=32)
     inputs, targets = data.train_inputs, data.one_hot(data.train_labels)
     torch.manual_seed(0)
-    model = ViT(channels=1, num_classes=data.num_classes)
+    model = ViT(channels=1, num_classes=data.num_classes, num_layers=num_layers)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(steps):
         chosen = torch.randint(0, num_train, (128,))
@@ -374,7 +374,7 @@ def main() -> None:
     torch.set_num_threads(1)
     counts = [32] if chosen.tiny else chosen.images
     num_train = 64 if chosen.tiny else NUM_TRAIN
-    model, inputs, targets = trained_model(10 if chosen.tiny else 200, num_train)
+    model, inputs, targets = trained_model(10 if chosen.tiny else 200, num_train, 1 if chosen.tiny else 3)
     with torch.no_grad():
         outputs = model(inputs)
     accuracy = float((outputs.argmax(1) == targets.argmax(1)).double().mean())

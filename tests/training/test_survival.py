@@ -58,6 +58,7 @@ def test_processes_killed_at_random_moments_continue_bit_for_bit(tmp_path, recor
 @pytest.mark.parametrize("stop_at", [2, 7, 12, 15])
 def test_a_run_stopped_by_a_signal_and_resumed_is_the_run_that_was_not(tmp_path, stop_at):
     """The stop comes after some step, in the middle of an epoch too; steps 13 and later are full-batch."""
+    handler = signal.getsignal(signal.SIGINT)
     whole = problem_of()
     expected = trainer_of(None).fit(whole)
 
@@ -71,7 +72,7 @@ def test_a_run_stopped_by_a_signal_and_resumed_is_the_run_that_was_not(tmp_path,
 
     stopped = trainer_of(tmp_path, listeners=[Stop()]).fit(problem_of())
     assert stopped.status is ls.Status.INTERRUPTED and len(stopped.history) < len(expected.history)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
     problem = problem_of(seed=99)  # other initial weights: the checkpoint's count
     result = trainer_of(tmp_path).fit(problem, resume=True)
