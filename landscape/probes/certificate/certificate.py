@@ -200,8 +200,8 @@ def certify_operator(
     *NEGATIVE* is certain for any start: lambda_min is at most the curvature along any direction, by one product apart
     from the iteration, and e, the error of that number, is added. *ABOVE* rests on the bound of van Dorsselaer et al.
     (:func:`landscape.probes.certificate.bounds.van_dorsselaer_lower_bound`) less e. It fails only if the start vector
-    happens to have almost nothing of the eigenvector of lambda_min, less than :math:`\delta \sqrt{\pi / 2n}` of its length. That is an
-    event about the start vector alone: where it does not occur, the bound is right after *every* step, so looking at it
+    happens to have almost nothing of the eigenvector of lambda_min, less than :math:`\delta \sqrt{\pi / 2n}` of its
+    length. That is an event about the start vector alone: where it does not occur, the bound is right after *every* step, so looking at it
     after each step and stopping when it suffices costs no probability.
 
     ABOVE is refused if the basis is not orthonormal to 1e-6 (float32 bases measure 1e-7 to 4e-7), and no bound is drawn
