@@ -201,8 +201,8 @@ def certify_operator(
     from the iteration, and e, the error of that number, is added. *ABOVE* rests on the bound of van Dorsselaer et al.
     (:func:`landscape.probes.certificate.bounds.van_dorsselaer_lower_bound`) less e. It fails only if the start vector
     happens to have almost nothing of the eigenvector of lambda_min, less than :math:`\delta \sqrt{\pi / 2n}` of its
-    length. That is an event about the start vector alone: where it does not occur, the bound is right after *every* step, so looking at it
-    after each step and stopping when it suffices costs no probability.
+    length. That is an event about the start vector alone: where it does not occur, the bound is right after *every*
+    step, so looking at it after each step and stopping when it suffices costs no probability.
 
     ABOVE is refused if the basis is not orthonormal to 1e-6 (float32 bases measure 1e-7 to 4e-7), and no bound is drawn
     from a condensed basis. Fewer than about log n steps say nothing, whatever the method (Garza-Vargas, Kulkarni 2019).
