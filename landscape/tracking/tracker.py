@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,28 @@ class Step:
     before: Tensor | None = None
     after: Tensor | None = None
     loss: Tensor | None = None
+
+    @functools.cached_property
+    def move(self) -> Tensor | None:
+        """``after - before``, made once for all observers."""
+        return None if self.before is None or self.after is None else self.after - self.before
+
+    @functools.cached_property
+    def move_square(self) -> Tensor | None:
+        """Squared length of the move, on the device."""
+        return None if self.move is None else inner(self.move, self.move)
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """The dot product of two flat vectors, on the device, in their own precision: what a statistic over steps needs.
+
+    Examples
+    --------
+    >>> inner(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]))
+    tensor(8., dtype=torch.float64)
+    """
+    short = a.dtype in (torch.float16, torch.bfloat16)
+    return torch.dot(a.float() if short else a, b.float() if short else b).double()
 
 
 class Tracker(Protocol):

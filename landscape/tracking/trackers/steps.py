@@ -11,8 +11,8 @@ from torch import Tensor
 
 from landscape.tracking.history import Value
 from landscape.tracking.snapshot import Snapshot
-from landscape.tracking.tracker import Measurement, Step, StepPart
-from landscape.vectors import CHUNK, norm
+from landscape.tracking.tracker import Measurement, Step, StepPart, inner
+from landscape.vectors import norm
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class LastStep(StepSums):
 
     def observe_step(self, step: Step) -> None:
         """Keep the products of this step, in place of the last one's."""
-        if step.before is None or step.after is None:
+        if step.move is None or step.move_square is None:
             return
-        self._state["square"] = inner(step.after, step.after, step.before, step.before)
+        self._state["square"] = step.move_square
         self._state.pop("slope", None)
         if step.gradient is not None:
-            self._state["slope"] = inner(step.after, step.gradient, step.before)
+            self._state["slope"] = inner(step.move, step.gradient)
 
     def measure(self, snapshot: Snapshot) -> Mapping[str, Value]:
         """Read them; nothing in row 0."""
@@ -109,8 +109,8 @@ class Stationarity(StepSums):
         """Add both up."""
         if step.before is not None and step.gradient is not None:
             self._add("position_dot_gradient", inner(step.before, step.gradient))
-        if step.before is not None and step.after is not None:
-            self._add("update_square", inner(step.after, step.after, step.before, step.before))
+        if step.move_square is not None:
+            self._add("update_square", step.move_square)
 
     def measure(self, snapshot: Snapshot) -> Mapping[str, Value]:
         """Both means."""
@@ -148,21 +148,3 @@ class BatchNorms(StepSums):
         if "gradient" in self._state:
             row["gradient_norm_batch_mean"] = norm(self._state["gradient"]) / self._state["gradient_samples"]
         return row
-
-
-def inner(a: Tensor, b: Tensor, a_minus: Tensor | None = None, b_minus: Tensor | None = None) -> Tensor:
-    """(a - a_minus)'(b - b_minus) in float64, as a number that stays on the device.
-
-    Examples
-    --------
-    >>> inner(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]), torch.tensor([1.0, 1.0]))
-    tensor(4., dtype=torch.float64)
-    """
-    parts = []
-    for start in range(0, a.numel(), CHUNK):
-        piece = slice(start, start + CHUNK)
-        left, right = a[piece].double(), b[piece].double()
-        left = left if a_minus is None else left - a_minus[piece].double()
-        right = right if b_minus is None else right - b_minus[piece].double()
-        parts.append(torch.dot(left, right))
-    return torch.stack(parts).sum()
