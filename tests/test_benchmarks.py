@@ -9,17 +9,31 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "analyses" / "benchmarks"
+ANALYSES = Path(__file__).parents[1] / "analyses"
+BENCHMARKS = ANALYSES / "benchmarks"
 
 
-def output_of(script: str) -> str:
-    done = subprocess.run([sys.executable, str(BENCHMARKS / script), "--tiny"], capture_output=True, text=True)
+def output_of(script: str, *words: str, folder: Path = BENCHMARKS) -> str:
+    command = [sys.executable, str(folder / script), *words, "--tiny"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_the_overhead_benchmark_runs():
     assert output_of("trainer_overhead.py").count("| mlp on 600 digits |") == 2
+
+
+def test_the_benchmark_of_recording_runs():
+    shown = output_of("monitor_overhead.py")
+    assert "| extreme-eigenvalues |" in shown and "| all, ceiling 0.1 |" in shown
+    assert "free ones, every epoch |" in shown
+
+
+def test_the_comparison_of_policies_replays_all_and_swaps(tmp_path):
+    shown = output_of("replay_policies.py", "pinn", "--output", str(tmp_path), folder=ANALYSES / "choosing")
+    assert "| gradient-norm-peak | B | " in shown and "| no-symmetry-witness | A | not recorded |" in shown
+    assert shown.count("| never | ") >= 3  # the policy, and two controls
 
 
 def test_the_curvature_benchmark_runs_without_the_peers():

@@ -194,16 +194,19 @@ class Schedule:
         """Let trackers measure as far as the ceiling allows; those that did are taken out of ``waiting``."""
         row: dict[str, Value] = {}
         allowed = self.max_overhead * snapshot.training_equivalents if math.isfinite(self.max_overhead) else math.inf
+        costs = {name: self._trackers[name].estimated_cost(snapshot) for name in waiting}
         while waiting:
-            costs = {name: self._trackers[name].estimated_cost(snapshot) for name in waiting}
             name = min(waiting, key=lambda name: self._rank(name, costs[name], snapshot))
             if costs[name] > 0 and self._optional_spent + costs[name] > allowed + _SLACK:
                 break
             waiting.remove(name)
             before = self.spent[name]
             row.update(self._run(name, snapshot))
-            self._optional_spent += self.spent[name] - before
+            charged = self.spent[name] - before
+            self._optional_spent += charged
             self._worth[name] += alone[name]
+            if charged > 0:  # what was paid for is shared, so that others may now cost less
+                costs = {name: self._trackers[name].estimated_cost(snapshot) for name in waiting}
         return row
 
     def _rank(self, name: str, cost: float, snapshot: Snapshot) -> tuple[bool, float, float, str]:

@@ -18,7 +18,7 @@ from landscape.operators.choose import HessianMethod
 from landscape.policies.base import claim_of
 from landscape.problem import Problem
 from landscape.status import Status
-from landscape.tracking.history import Value, number_in
+from landscape.tracking.history import Row, Value, number_in
 from landscape.tracking.schedule import Schedule
 from landscape.tracking.snapshot import Snapshot
 from landscape.training.checkpoint import CheckpointError
@@ -214,7 +214,7 @@ class Run:
         if policy is None or (state.phase == "second" and state.num_swap_backs >= trainer.max_swap_backs):
             return
         decision = policy.decide(state.history)
-        if not decision.swap or not math.isfinite(loss_of(state.history[-1])):
+        if not decision.swap or _has_diverged(state.history[-1]):
             return
         back = state.phase == "second"
         state.phase = "first" if back else "second"
@@ -229,7 +229,7 @@ class Run:
     def _end_if_done(self) -> None:
         state, trainer = self.state, self.trainer
         last = state.history[-1]
-        if not math.isfinite(loss_of(last)) and any(name in last for name in ("loss", "loss_running")):
+        if _has_diverged(last):
             state.status = Status.NONFINITE
         elif last.get("phase") == state.phase == "second" and last.get("status") in ("CONVERGED", "STALLED"):
             state.status = Status[str(last["status"])]
@@ -340,6 +340,11 @@ class Run:
         now = time.monotonic()
         self.state.seconds += now - self._clock
         self._clock = now
+
+
+def _has_diverged(row: Row) -> bool:
+    """Whether a loss was seen that is not finite; a row without any loss says nothing."""
+    return any(name in row for name in ("loss", "loss_running")) and not math.isfinite(loss_of(row))
 
 
 def _arithmetic() -> dict[str, str]:

@@ -261,3 +261,12 @@ def test_the_command_line_records_what_it_is_asked_for(tmp_path, capsys):
     assert "Did you mean 'parameter-norm'?" in capsys.readouterr().err
     with pytest.raises(ValueError, match="max_overhead=-1"):
         ls.train(max_overhead=-1.0)
+
+
+def test_a_policy_that_needs_no_loss_swaps_in_a_run_that_records_none():
+    inputs = torch.linspace(-1, 1, 32, dtype=torch.float64).unsqueeze(1)
+    torch.manual_seed(0)
+    problem = ls.Problem(nn.Linear(1, 1).double(), F.mse_loss, (inputs, inputs.sin()))
+    adam = ls.FullBatch(functools.partial(torch.optim.Adam, lr=1e-2))
+    result = ls.Trainer(first=adam, policy=ls.policies.AfterEpochs(2), record="free", epochs=5).fit(problem)
+    assert result.swap_epoch == 2
