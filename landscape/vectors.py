@@ -29,16 +29,19 @@ def dot(a: Tensor, b: Tensor) -> float:
     >>> dot(torch.tensor([1e20, 1.0]), torch.tensor([1e20, 1.0])) > 1e39  # float32 would overflow
     True
     """
-    if a.dtype == torch.float64:
-        return float(torch.dot(a, b))
-    if a.numel() <= CHUNK:
-        return float(torch.dot(a.double(), b.double()))
-    buffer = torch.empty(2, min(CHUNK, a.numel()), dtype=torch.float64, device=a.device)
+    return float(dot_on_device(a, b))
+
+
+def dot_on_device(a: Tensor, b: Tensor) -> Tensor:
+    """Like :func:`dot`, but a 0-dimensional float64 tensor: no waiting for the device."""
+    if a.dtype == torch.float64 or a.numel() <= CHUNK:
+        return torch.dot(a.double(), b.double())
+    buffer = torch.empty(2, CHUNK, dtype=torch.float64, device=a.device)
     parts = [
         torch.dot(buffer[0, : x.numel()].copy_(x), buffer[1, : y.numel()].copy_(y))
         for x, y in zip(a.split(CHUNK), b.split(CHUNK), strict=True)
     ]
-    return float(torch.stack(parts).sum())
+    return torch.stack(parts).sum()
 
 
 def norm(a: Tensor) -> float:

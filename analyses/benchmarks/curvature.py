@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import curvature_peers as peers
 import torch
 import torch.nn.functional as F
+from resident import peak_resident
 from torch import Tensor, nn
 
 import landscape as ls
@@ -203,14 +204,6 @@ def memory_of(variant: str, path: str) -> None:
         for _ in range(2):
             operator @ vector
     print((peak_resident() - before) / MEGABYTE)
-
-
-def peak_resident() -> int:
-    """Bytes of this process's largest resident set so far; getrusage would count that of the parent before it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("the peak of the resident set is read from /proc/self/status, which Linux has")
 
 
 def spectrum(setting: Setting, starts: int, steps: int) -> None:

@@ -26,6 +26,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import torch
 import torch.nn.functional as F
+from resident import peak_resident
 from torch import Tensor, nn
 
 import landscape as ls
@@ -81,13 +82,6 @@ def contrast(model: nn.Module, batch: dict[str, dict[str, Tensor]]) -> Tensor:
     return F.cross_entropy(scores, torch.arange(len(scores)))
 
 
-def peak_resident() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / GIGABYTE
-    return float("nan")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
@@ -113,7 +107,8 @@ def main() -> None:
     ]
     problem = ls.Problem.from_closure(model, contrast, batches)
     print(
-        f"{problem.num_params} parameters, {num_pairs} pairs in batches of {size}; resident {peak_resident():.2f} GB so far"
+        f"{problem.num_params} parameters, {num_pairs} pairs in batches of {size}; "
+        f"resident {peak_resident() / GIGABYTE:.2f} GB so far"
     )
     start = time.process_time()
     loss, gradient = problem.loss_and_gradient()
@@ -138,7 +133,7 @@ def main() -> None:
         print(
             f"\n{title}: {certificate}\n"
             f"  {certificate.num_matvecs} products, {problem.cost.gradient_equivalents - spent:.1f} GE, "
-            f"{used / unit:.0f} gradients' time, peak resident {peak_resident():.2f} GB",
+            f"{used / unit:.0f} gradients' time, peak resident {peak_resident() / GIGABYTE:.2f} GB",
             flush=True,
         )
     print(f"\n{problem.verify()}")

@@ -5,12 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.probes.lanczos.basis import Basis, dot_on_device
+from landscape.probes.lanczos.basis import Basis
 from landscape.probes.lanczos.block import BlockKrylovSpace
 from landscape.probes.lanczos.krylov import KrylovSpace
 from landscape.probes.lanczos.thick_restart import ThickRestartSpace
 from landscape.probes.lanczos.two_pass import TwoPassSpace
 from landscape.status import Status
+from landscape.vectors import dot_on_device
 from tests.probes.known_spectra import (
     BrokenOperator,
     DiagonalOperator,

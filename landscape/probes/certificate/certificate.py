@@ -315,9 +315,16 @@ def _conditions(operator: LinearOperator, verdict: Verdict, probability: float, 
         chance = f"The probability {probability:.2g} is over the random {vectors}, not over data or models."
     return (
         chance,
+        *data_and_parameters(operator),
+        "The derivative is what the products compute; derivatives by autograd do not see the kinks of ReLU and pooling.",
+    )
+
+
+def data_and_parameters(operator: LinearOperator) -> tuple[str, str]:
+    """The two conditions that every claim has: which data, and which parameters."""
+    return (
         f"The matrix is {operator.description}; other data give another matrix.",
         "It is taken at the parameters at hand and in their own units: rescaling a layer changes eigenvalues.",
-        "The derivative is what the products compute; derivatives by autograd do not see the kinks of ReLU and pooling.",
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.probes.auditing.batches import held_out_test
 from landscape.probes.certificate.bounds import check_probability
-from landscape.probes.certificate.certificate import Certificate, Verdict, certify_operator
+from landscape.probes.certificate.certificate import Certificate, Verdict, certify_operator, data_and_parameters
 from landscape.probes.certificate.deflation import Deflation
 from landscape.probes.lanczos.lanczos import Callback
 from landscape.probes.symmetry.action import Symmetry
@@ -136,7 +136,6 @@ def _free_witness(problem: Problem) -> SymmetryWitness | None:
 def _certificate_of(found: SymmetryWitness, problem: Problem, eps: float, delta: float) -> Certificate:
     upper = found.upper
     assert upper is not None
-    operator = problem.hessian(verify=False)
     return Certificate(
         verdict=Verdict.NEGATIVE,
         lower=-math.inf,
@@ -159,8 +158,7 @@ def _certificate_of(found: SymmetryWitness, problem: Problem, eps: float, delta:
         conditions=(
             f"Proven by {found.symmetry.kind} symmetry ({', '.join(found.symmetry.names)}) from the gradient alone, without "
             "probability; lambda_max was not looked for (early=False does).",
-            f"The matrix is {operator.description}; other data give another matrix.",
-            "It is taken at the parameters at hand and in their own units: rescaling a layer changes eigenvalues.",
+            *data_and_parameters(problem.hessian(verify=False)),
             "The derivative is that of the architecture's exact symmetry, so that rounding of products does not enter.",
         ),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from landscape.vectors import CHUNK
+from landscape.vectors import dot_on_device
 
 # Rows allocated at a time: 8 rows or 32 MB of float32, whichever is more. Chunks are never copied to grow, so the peak is
 # the basis itself and not twice that; few chunks make few and large matrix products.
@@ -158,18 +158,6 @@ class Basis:
             filled = min(self.rows - number * self._chunk_rows, self._chunk_rows)
             if filled > 0:
                 yield chunk[:filled]
-
-
-def dot_on_device(a: Tensor, b: Tensor) -> Tensor:
-    """Like :func:`landscape.vectors.dot`, but a 0-dimensional float64 tensor: no waiting for the device."""
-    if a.dtype == torch.float64 or a.numel() <= CHUNK:
-        return torch.dot(a.double(), b.double())
-    buffer = torch.empty(2, CHUNK, dtype=torch.float64, device=a.device)
-    parts = [
-        torch.dot(buffer[0, : x.numel()].copy_(x), buffer[1, : y.numel()].copy_(y))
-        for x, y in zip(a.split(CHUNK), b.split(CHUNK), strict=True)
-    ]
-    return torch.stack(parts).sum()
 
 
 def unit_rows(rows: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.operators.base import LinearOperator
-from landscape.probes.lanczos.basis import dot_on_device
+from landscape.vectors import dot_on_device
 
 
 def check_precision(operator: LinearOperator) -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from landscape.autodiff.guards import exact_arithmetic
 from landscape.operators.base import LinearOperator
-from landscape.probes.lanczos.basis import Basis, dot_on_device, unit_rows
+from landscape.probes.lanczos.basis import Basis, unit_rows
 from landscape.probes.lanczos.inputs import check_precision, memory_rows, unit_vector
 from landscape.status import Status
+from landscape.vectors import dot_on_device
 
 # The space is taken as invariant when beta_k falls to this many epsilons of ‖A‖: what is left then is rounding. A guard
 # at sqrt(epsilon) would stop spaces that still have something to say.
