@@ -80,7 +80,40 @@ class Vote:
 
 
 @dataclass(frozen=True)
-class AllOf:
+class _FixedVote:
+    """A vote whose number of votes follows from its kind."""
+
+    policies: tuple[SwapPolicy, ...]
+
+    def __post_init__(self) -> None:
+        _store(self, self.policies)
+
+    @property
+    def _vote(self) -> Vote:
+        raise NotImplementedError
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What any of them reads."""
+        return self._vote.requires
+
+    @property
+    def hindsight(self) -> bool:
+        """Whether any of them needs it."""
+        return self._vote.hindsight
+
+    @property
+    def reads_clock(self) -> bool:
+        """Whether the clock alone may decide the vote."""
+        return self._vote.reads_clock
+
+    def decide(self, history: History) -> Decision:
+        """Ask them all."""
+        return self._vote.decide(history)
+
+
+@dataclass(frozen=True)
+class AllOf(_FixedVote):
     """Swap once all of several policies say yes in the same epoch.
 
     Parameters
@@ -95,42 +128,18 @@ class AllOf:
     False
     """
 
-    policies: tuple[SwapPolicy, ...]
-
-    def __post_init__(self) -> None:
-        _store(self, self.policies)
-
     @property
     def _vote(self) -> Vote:
         return Vote(self.policies, len(self.policies))
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """What any of them reads."""
-        return self._vote.requires
 
     @property
     def claim(self) -> str | None:
         """All that they claim."""
         return both(_claims(self.policies))
 
-    @property
-    def hindsight(self) -> bool:
-        """Whether any of them needs it."""
-        return self._vote.hindsight
-
-    @property
-    def reads_clock(self) -> bool:
-        """Whether all of them do."""
-        return self._vote.reads_clock
-
-    def decide(self, history: History) -> Decision:
-        """Ask them all."""
-        return self._vote.decide(history)
-
 
 @dataclass(frozen=True)
-class AnyOf:
+class AnyOf(_FixedVote):
     """Swap once any of several policies says yes.
 
     Parameters
@@ -145,38 +154,14 @@ class AnyOf:
     True
     """
 
-    policies: tuple[SwapPolicy, ...]
-
-    def __post_init__(self) -> None:
-        _store(self, self.policies)
-
     @property
     def _vote(self) -> Vote:
         return Vote(self.policies, 1)
 
     @property
-    def requires(self) -> frozenset[str]:
-        """What any of them reads."""
-        return self._vote.requires
-
-    @property
     def claim(self) -> str | None:
         """Theirs, one or the other."""
         return either(_claims(self.policies))
-
-    @property
-    def hindsight(self) -> bool:
-        """Whether any of them needs it."""
-        return self._vote.hindsight
-
-    @property
-    def reads_clock(self) -> bool:
-        """Whether any of them does."""
-        return self._vote.reads_clock
-
-    def decide(self, history: History) -> Decision:
-        """Ask them all."""
-        return self._vote.decide(history)
 
 
 class Directions(TypedDict):
@@ -267,7 +252,7 @@ def _claims(policies: tuple[SwapPolicy, ...]) -> list[str | None]:
     return [claim_of(policy) for policy in policies]
 
 
-def _store(combination: Vote | AllOf | AnyOf, policies: object) -> None:
+def _store(combination: Vote | _FixedVote, policies: object) -> None:
     """Keep the policies as a tuple, so that combinations stay frozen."""
     if not isinstance(policies, (list, tuple)) or not policies:
         raise TypeError(
