@@ -54,3 +54,45 @@ def test_a_pretrained_encoder_gets_a_certificate():
     shown = output_of("pretrained.py")
     assert shown.count("NEGATIVE") == 2
     assert "can be trusted" in shown
+
+
+def test_the_benchmark_of_second_phases_compares_and_names_what_it_leaves_out(tmp_path, benchmark_modules):
+    pytest.importorskip("sklearn")
+    from second_phase import measure
+    from second_phase_tasks import TASKS
+
+    results = tmp_path / "results.jsonl"
+    arms = ("cg", "torch-adam:lr=0.01*", "torch-lbfgs:history=100", "scipy-cg", "not-there")
+    shown = output_of("second_phase.py", "--tasks", "digits", "--results", str(results), "--arms", *arms)
+    assert "| torch-lbfgs:history=100 | 0.0" in shown and shown.count(" = tuned Adam | ") == 1
+    assert "| digits | an accepted step of cg at most 1.4 GE | " in shown and "| not-there |" not in shown
+    measured = results.read_text()
+    again = [(TASKS["digits"].tiny(), 0, arm) for arm in ("cg", "scipy-cg")]
+    assert measure(iter(again), tmp_path, results, again=False)
+    assert results.read_text() == measured  # nothing is measured twice
+
+
+def test_a_meter_counts_no_loss_beyond_its_budget(benchmark_modules):
+    import torch
+    from second_phase_meter import BudgetSpentError, Meter
+
+    import landscape as ls
+
+    data = (torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]]))
+    problem = ls.Problem(torch.nn.Linear(1, 1, bias=False), torch.nn.functional.mse_loss, data)
+    problem.set_params(torch.zeros(1))
+    meter = Meter(problem, budget=1.0)
+    assert meter.start == 10.0 and meter.spent == 0.0 and problem.cost.samples == 0
+    meter.afford(1.0)
+    loss, _ = problem.loss_and_gradient(torch.tensor([1.0]))
+    assert meter.see(float(loss)) and meter.is_spent
+    assert meter.curve([0.0, 0.5, 1.0]) == [[0.0, 10.0], [0.5, 10.0], [1.0, 2.5]]
+    with pytest.raises(BudgetSpentError):
+        meter.afford(1.0)
+    assert not meter.see(float(problem.loss(torch.tensor([2.0])))) and meter.lowest == 2.5  # 4/3 GE by now
+
+
+@pytest.fixture
+def benchmark_modules(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))

@@ -30,6 +30,8 @@ class CountedClosure:
         Clears the gradients, computes the loss, calls ``loss.backward()`` if ``loss.requires_grad``, returns the loss.
     params : sequence of Tensor
         What the gradient is collected from. ``grad is None`` counts as zero.
+    owner : str
+        Who needs it, for messages.
     always_backward : bool
         The closure is known to fail under :class:`torch.no_grad`, so every evaluation computes the gradient.
 
@@ -39,9 +41,12 @@ class CountedClosure:
         Evaluations so far; a gradient includes its forward pass, which is not counted again.
     """
 
-    def __init__(self, closure: Closure, params: Sequence[Tensor], *, always_backward: bool = False) -> None:
+    def __init__(
+        self, closure: Closure, params: Sequence[Tensor], owner: str = "The optimiser", *, always_backward: bool = False
+    ) -> None:
         self.closure = closure
         self.params = params
+        self.owner = owner
         self.always_backward = always_backward
         self.num_forwards = 0
         self.num_gradients = 0
@@ -76,7 +81,7 @@ class CountedClosure:
         if all(param.grad is None for param in self.params):
             raise ValueError(
                 f"The closure returned the loss {loss:.6g} but left .grad None on all {len(self.params)} parameters. "
-                "ConjugateGradient needs the gradient: end the closure with `if loss.requires_grad: loss.backward()` "
+                f"{self.owner} needs the gradient: end the closure with `if loss.requires_grad: loss.backward()` "
                 "and `return loss`, and check that the loss depends on the parameters given to the optimiser."
             )
         return Evaluation(loss, self._collect_gradient())
@@ -91,7 +96,7 @@ class CountedClosure:
             if param.grad is not None and param.grad.layout is not torch.strided:
                 raise TypeError(
                     f"Parameter {index} of shape {tuple(param.shape)} has a gradient of layout {param.grad.layout}; "
-                    "ConjugateGradient needs dense gradients. Use sparse=False in the embedding that it belongs to."
+                    f"{self.owner} needs dense gradients. Use sparse=False in the embedding that it belongs to."
                 )
         return flatten(torch.zeros_like(param) if param.grad is None else param.grad for param in self.params)
 

@@ -1,4 +1,4 @@
-"""What one conjugate-gradient step leaves to the next: the plan for it, in numbers that checkpoints keep exactly."""
+"""What one step leaves to the next: the plan for it, in numbers that checkpoints keep exactly."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Memory:
     loss: float
     slope: float  # along the planned direction
     gradient_norm: float
+    scaled_norm: float  # of the gradient in scaled variables
     first_gradient_norm: float
     beta: float  # of the planned direction
     restart: int  # position in Restart, -1 for none
@@ -38,10 +39,19 @@ class Memory:
     slope_prev: float
     num_failures: int  # searches along steepest descent from this point, in a row
     always_backward: bool
+    first_step: float  # taken over from the first phase, NaN if nothing was
+    is_stale: bool  # the loss is no longer the one that loss and gradient belong to
 
     @classmethod
     def at_new_point(
-        cls, loss: float, gradient_norm: float, before: Memory | None, *, always_backward: bool = False
+        cls,
+        loss: float,
+        gradient_norm: float,
+        scaled_norm: float,
+        before: Memory | None,
+        *,
+        always_backward: bool = False,
+        first_step: float = math.nan,
     ) -> Memory:
         """Plan steepest descent from a point that no step has led to."""
         reason = Restart.FIRST_STEP if before is None else Restart.PARAMETERS_CHANGED
@@ -49,6 +59,7 @@ class Memory:
             loss=loss,
             slope=math.nan,
             gradient_norm=gradient_norm,
+            scaled_norm=scaled_norm,
             first_gradient_norm=gradient_norm if before is None else before.first_gradient_norm,
             beta=0.0,
             restart=-1,
@@ -57,16 +68,18 @@ class Memory:
             slope_prev=math.nan,
             num_failures=0,
             always_backward=always_backward,
+            first_step=first_step if before is None else before.first_step,
+            is_stale=False,
         ).with_steepest_descent(reason)
 
     def with_steepest_descent(self, reason: Restart) -> Memory:
         """The same, with steepest descent planned."""
         # A product, not a power: float powers raise on overflow.
-        slope = -self.gradient_norm * self.gradient_norm
+        slope = -self.scaled_norm * self.scaled_norm
         return replace(self, beta=0.0, slope=slope, restart=list(Restart).index(reason), since_restart=0)
 
-    def with_conjugate_direction(self, beta: float, slope: float) -> Memory:
-        """The same, with a conjugate direction planned."""
+    def with_direction(self, beta: float, slope: float) -> Memory:
+        """The same, with a direction planned that builds on earlier steps."""
         return replace(self, beta=beta, slope=slope, restart=-1, since_restart=self.since_restart + 1)
 
     @property
@@ -93,7 +106,9 @@ class Memory:
         return float(0.1**self.num_failures)
 
     def _first_step(self, point: Tensor) -> float:
+        if not math.isnan(self.first_step):
+            return self.first_step
         if self.loss != 0.0:
             return min(1.0, FIRST_DECREASE * abs(self.loss) / abs(self.slope))
         point_norm = norm(point)
-        return min(1.0, (FIRST_DISTANCE * point_norm if point_norm > 0.0 else 1.0) / self.gradient_norm)
+        return min(1.0, (FIRST_DISTANCE * point_norm if point_norm > 0.0 else 1.0) / self.scaled_norm)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from landscape.status import Status
 
 
 class Restart(str, enum.Enum):
-    """Why a step went along steepest descent instead of a conjugate direction.
+    """Why a step went along steepest descent instead of a direction that builds on earlier steps.
 
     Checkpoints hold positions in this list: append, never reorder.
     """
@@ -21,6 +22,8 @@ class Restart(str, enum.Enum):
     BETA_NONFINITE = "The formula for beta gave NaN or infinity, which counts as 0."
     NOT_DESCENT = "The conjugate direction does not descend."
     FAILED_SEARCH = "The last line search failed."
+    LOSS_CHANGED = "The loss was replaced by a similar one, and this method keeps no curvature that would still hold."
+    NOTHING_LEARNED = "The last step taught nothing about the curvature."
 
     def __str__(self) -> str:
         return self.value
@@ -28,7 +31,7 @@ class Restart(str, enum.Enum):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did.
+    r"""What one step did.
 
     Attributes
     ----------
@@ -44,11 +47,14 @@ class StepResult:
     gradient_norm : float
         At the point where the parameters are now.
     beta : float
-        Of the direction that was taken; 0 for steepest descent.
+        Of the direction that was taken; 0 for steepest descent, NaN for methods without such a number.
     restart : Restart or None
         Why it was steepest descent, if it was.
     num_forwards, num_gradients : int
         Evaluations of the closure in this step: without, and with gradient.
+    curvature : float
+        Mean of :math:`u^\top H u` along the step, u the unit vector in its direction, from the slopes at its ends; NaN if
+        the parameters were not moved. Negative: the loss is not convex between the two points.
     """
 
     status: Status
@@ -62,6 +68,7 @@ class StepResult:
     restart: Restart | None
     num_forwards: int
     num_gradients: int
+    curvature: float = math.nan
 
     @property
     def restarted(self) -> bool:

@@ -38,6 +38,15 @@ _RUN = (
     ),
     Column("step_size", "float", "", "step size of a second-phase step"),
     Column("status", "str", "", "name of the Status of a second-phase step"),
+    Column("sample_size", "int", "samples", "k: samples that a second-phase step on a sample of the data was made from"),
+    Column(
+        "sample_noise",
+        "float",
+        "",
+        "sqrt(v (1 - k/N) / k) / ||g||, the standard error of the gradient g over the last freshly drawn sample as a share of "
+        "its norm, v the trace of the covariance of single samples' gradients as the sample's micro-batches tell it; 0 with "
+        "all data",
+    ),
     Column("gradient_equivalents", "float", "GE", "training and probing so far"),
     Column("probing_equivalents", "float", "GE", "the part of gradient_equivalents spent on recording, not on steps"),
     Column("forwards", "float", "passes", "forward-only passes so far, in units of the data"),

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from landscape.autodiff.flat import ParameterLayout
-
-_WITH_BIAS_CORRECTION = (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam)
+from landscape.optim.preconditioner.second_moment import second_moments
 
 
 def adam_preconditioner(optimizer: torch.optim.Optimizer | None, layout: ParameterLayout) -> Tensor | None:
@@ -19,8 +15,7 @@ def adam_preconditioner(optimizer: torch.optim.Optimizer | None, layout: Paramet
     Parameters
     ----------
     optimizer : torch.optim.Optimizer or None
-        Read from Adam, AdamW, NAdam (v with bias correction; with ``amsgrad`` its running maximum) and RMSprop (v as it
-        is, or the centred one).
+        Read from Adam, AdamW, NAdam and RMSprop; see :func:`landscape.optim.preconditioner.second_moment.second_moments`.
     layout : ParameterLayout
         The order of the coordinates.
 
@@ -28,33 +23,11 @@ def adam_preconditioner(optimizer: torch.optim.Optimizer | None, layout: Paramet
     -------
     Tensor of shape (n,) or None
         0 where the optimiser has not moved a parameter yet. None for other optimisers, and before the first step.
-
-    References
-    ----------
-    Kingma, Ba (2015), Adam, arXiv:1412.6980. Reddi et al. (2018), arXiv:1904.09237 (amsgrad).
     """
-    if not isinstance(optimizer, (*_WITH_BIAS_CORRECTION, torch.optim.RMSprop)):
+    moments = second_moments(optimizer, layout.parameters)
+    if moments is None:
         return None
-    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
-    pieces, known = [], False
-    for parameter in layout.parameters:
-        state, group = optimizer.state.get(parameter, {}), groups.get(id(parameter))
-        moment = None if group is None else _second_moment(state, group)
-        known = known or moment is not None
-        scale = torch.zeros_like(parameter) if moment is None else 1.0 / (moment.sqrt() + float(group["eps"]))  # type: ignore[index]
-        pieces.append(scale.detach())
-    return layout.flatten(pieces) if known else None
-
-
-def _second_moment(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor | None:
-    """V of one parameter; None if there was no step yet."""
-    if "square_avg" in state:  # RMSprop
-        mean = state.get("grad_avg")
-        squared: Tensor = state["square_avg"]
-        return squared if mean is None else (squared - mean.square()).clamp(min=0)
-    if "exp_avg_sq" not in state:
-        return None
-    moment: Tensor = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
-    correction: float = 1.0 - float(group["betas"][1]) ** float(state["step"])
-    corrected: Tensor = moment / correction
-    return corrected
+    return layout.flatten(
+        torch.zeros_like(parameter).detach() if moment is None else 1.0 / (moment.value.sqrt() + moment.eps)
+        for parameter, moment in zip(layout.parameters, moments, strict=True)
+    )

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from landscape.autodiff.guards import NonRepeatableError
 from landscape.optim import BETAS, LINE_SEARCHES, ConjugateGradient
 from landscape.status import Status
 from tests.optim.known_losses import Counting, log_barrier, parameter, rosenbrock, run, square_root
@@ -65,7 +66,7 @@ class FaultyAt(Counting):
 def test_a_loss_that_is_not_finite_once_is_never_committed(line_search, fault, call):
     x = parameter([-1.2, 1.0])
     start = x.detach().clone()
-    optimizer = ConjugateGradient([x], line_search=line_search)
+    optimizer = ConjugateGradient([x], line_search=line_search, check_repeatable=False)
     closure = FaultyAt({call: fault}, x)
     optimizer.step(closure)
     if call == 0:
@@ -231,3 +232,42 @@ def test_an_empty_parameter_is_no_obstacle():
     x, empty = parameter([-1.2, 1.0]), parameter([])
     run(ConjugateGradient([x, empty]), Counting(lambda x, empty: rosenbrock(x) + empty.sum(), x, empty), 60)
     torch.testing.assert_close(x.detach(), torch.ones(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("fault", [1e-3, math.nan, math.inf])
+def test_a_closure_with_two_losses_at_one_point_is_refused_at_the_first_step(fault):
+    x = parameter([-1.2, 1.0])
+    start = x.detach().clone()
+    optimizer = ConjugateGradient([x])
+    with pytest.raises(NonRepeatableError, match=r"the loss 24\.2.* at the same parameters.*model\.eval\(\)"):
+        optimizer.step(FaultyAt({1: fault}, x))
+    assert torch.equal(x, start)
+
+
+def test_a_model_with_dropout_is_refused_and_the_same_in_eval_mode_is_not():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(), torch.nn.Linear(8, 1))
+    inputs = torch.randn(16, 4)
+    optimizer = ConjugateGradient(model.parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(inputs).square().mean()
+        if loss.requires_grad:
+            loss.backward()
+        return loss
+
+    with pytest.raises(NonRepeatableError, match="dropout"):
+        optimizer.step(closure)
+    model.eval()
+    optimizer.step(closure)
+    assert optimizer.last.status is Status.ACCEPTED
+    assert optimizer.last.num_forwards == 2  # one of them for the check
+
+
+def test_a_zero_gradient_at_the_start_converges_without_moving():
+    x = parameter([1.0, 1.0])  # the minimum of Rosenbrock's function
+    optimizer = ConjugateGradient([x])
+    optimizer.step(Counting(rosenbrock, x))
+    assert optimizer.last.status is Status.CONVERGED
+    assert x.tolist() == [1.0, 1.0]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from landscape.optim.line_search.bracketing import Triple, first_bracket
 from landscape.optim.line_search.line import Line, SearchResult, Trial
 from landscape.status import Status
 
-# The constants of Press et al. (1992), Numerical Recipes in C, 2nd ed., sections 10.1 and 10.5.
-GOLD = 1.618034
-GLIMIT = 100.0
-TINY = 1e-20
+# Press et al. (1992), Numerical Recipes in C, 2nd ed., section 10.1.
 INNER = 0.61803399
 OUTER = 1.0 - INNER
-NR_XTOL = 2e-4
 
 
 @dataclass(frozen=True)
@@ -55,50 +51,17 @@ class GoldenSection:
 
     def __call__(self, line: Line, initial_step: float) -> SearchResult:
         """Search ``line`` beginning with the interval (0, ``initial_step``)."""
-        first = line.first_finite(initial_step)
-        if first is None:
+        found = first_bracket(line, initial_step, self.max_evaluations)
+        if found is None:
             return SearchResult(Status.SEARCH_FAILED, 0.0)
-        limit = len(line.trials) + self.max_evaluations - 1
-        minimum = section(line, bracket(line, line.start, first, limit), self.xtol, limit)
+        triple, limit = found
+        minimum = section(line, triple, self.xtol, limit)
         if not minimum.loss < line.start.loss:
             return SearchResult(Status.SEARCH_FAILED, 0.0)
         return SearchResult(Status.ACCEPTED, minimum.step_size)
 
 
-def bracket(line: Line, a: Trial, b: Trial, limit: int) -> tuple[Trial, Trial, Trial]:
-    """Three trials in order of step size (either order), the middle one lowest; stops early at ``limit`` trials.
-
-    The loop also counts its rounds: where rounding makes it revisit points, no trial is added.
-    """
-    if b.loss > a.loss:
-        a, b = b, a
-    c = line.forward(b.step_size + GOLD * (b.step_size - a.step_size))
-    for _ in range(limit - len(line.trials)):
-        if b.loss <= c.loss or len(line.trials) >= limit:
-            break
-        farther = c.step_size + GOLD * (c.step_size - b.step_size)
-        vertex = _vertex(a, b, c)
-        furthest = b.step_size + GLIMIT * (c.step_size - b.step_size)
-        if (b.step_size - vertex) * (vertex - c.step_size) > 0.0:  # between b and c
-            u = line.forward(vertex)
-            if u.loss < c.loss:
-                return b, u, c
-            if u.loss > b.loss:
-                return a, b, u
-            u = line.forward(farther)
-        elif (c.step_size - vertex) * (vertex - furthest) > 0.0:  # beyond c, within the limit
-            u = line.forward(vertex)
-            if u.loss < c.loss:
-                b, c, u = c, u, line.forward(u.step_size + GOLD * (u.step_size - c.step_size))
-        elif (vertex - furthest) * (furthest - c.step_size) >= 0.0:  # beyond the limit
-            u = line.forward(furthest)
-        else:  # the parabola has its vertex behind us
-            u = line.forward(farther)
-        a, b, c = b, c, u
-    return a, b, c
-
-
-def section(line: Line, triple: tuple[Trial, Trial, Trial], xtol: float, limit: int) -> Trial:
+def section(line: Line, triple: Triple, xtol: float, limit: int) -> Trial:
     """The lower of the two inner points of the final bracket."""
     a, b, c = triple
     x0, x3 = a.step_size, c.step_size
@@ -117,11 +80,3 @@ def section(line: Line, triple: tuple[Trial, Trial, Trial], xtol: float, limit: 
         else:
             x3, one, two = two.step_size, line.forward(INNER * one.step_size + OUTER * x0), one
     return min(one, two, key=lambda trial: trial.loss)
-
-
-def _vertex(a: Trial, b: Trial, c: Trial) -> float:
-    """Extremum of the parabola through three points; far away, not a division by zero, if they are on a line."""
-    r = (b.step_size - a.step_size) * (b.loss - c.loss)
-    q = (b.step_size - c.step_size) * (b.loss - a.loss)
-    denominator = 2.0 * math.copysign(max(abs(q - r), TINY), q - r)
-    return b.step_size - ((b.step_size - c.step_size) * q - (b.step_size - a.step_size) * r) / denominator

@@ -1,0 +1,152 @@
+"""Strong Wolfe conditions by cubic interpolation: a slope so small that any conjugate-gradient formula can go on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from landscape.optim.line_search.conditions import ARMIJO, has_decreased, is_level, loss_tolerance
+from landscape.optim.line_search.line import Line, SearchResult, Trial
+from landscape.optim.line_search.proposals import Proposals, extended, first_with_slope, take_first
+from landscape.status import Status
+
+# A step that is too short is made this much longer at least and at most.
+LEAST_GROWTH, GROWTH = 1.1, 10.0
+# Least distance of a trial from either end of the interval, in parts of its length; part of the way to a point that is
+# not finite.
+MARGIN = 0.1
+# An interval that two trials have left longer than this part is halved.
+ENOUGH = 0.66
+
+
+@dataclass(frozen=True)
+class StrongWolfe:
+    r"""Bracket a step that satisfies the strong Wolfe conditions, then zoom in on it by cubic interpolation.
+
+    Each trial computes the loss and the gradient. A step size :math:`\alpha` is accepted if
+
+    .. math:: \varphi(\alpha) \le \varphi(0) + c_1 \alpha \varphi'(0), \qquad |\varphi'(\alpha)| \le c_2 |\varphi'(0)|.
+
+    Where rounding hides the decrease, any :math:`\varphi(\alpha) \le \varphi(0) + \epsilon` will do for the first, with
+    :math:`\epsilon = \max(10^{-6}, 4\, eps)\, |\varphi(0)|` as in Hager and Zhang's approximate Wolfe conditions.
+
+    Parameters
+    ----------
+    c1 : float, default 1e-4
+        Least part of the promised decrease that is enough.
+    c2 : float, default 0.1
+        Largest part of the slope that may be left. Below 1/2 the next direction of Fletcher-Reeves goes down; 0.1 is
+        usual for conjugate gradients, 0.9 for quasi-Newton directions.
+    max_evaluations : int, default 20
+        Trials allowed. Shrinks away from a non-finite first trial do not count.
+
+    Raises
+    ------
+    ValueError
+        If a setting is outside its range.
+
+    Notes
+    -----
+    About two gradients a step with ``c2=0.1``; ``"quadratic"`` comes as close to the minimum along a line with one
+    forward pass and one gradient. A trial that is not finite counts as too high: the next one is at a tenth of the way to
+    it, and no step is extended beyond half the way to one. Losses that differ by less than :math:`\epsilon` are not
+    compared: the slope tells on which side the minimum is.
+
+    References
+    ----------
+    Nocedal, Wright (2006), Numerical Optimization, 2nd ed., algorithms 3.5 and 3.6, equation 3.59.
+    Al-Baali (1985), Descent property and global convergence of the Fletcher-Reeves method, IMA J. Numer. Anal. 5.
+    """
+
+    c1: float = ARMIJO
+    c2: float = 0.1
+    max_evaluations: int = 20
+    warm_start: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the constants."""
+        if not 0.0 < self.c1 < self.c2 < 1.0:
+            raise ValueError(
+                f"c1={self.c1!r} and c2={self.c2!r} were given; 0 < c1 < c2 < 1 is needed for a step that satisfies both "
+                "conditions to exist."
+            )
+        if self.max_evaluations < 1:
+            raise ValueError(f"max_evaluations={self.max_evaluations!r} was given; a search needs at least 1 trial.")
+
+    def __call__(self, line: Line, initial_step: float) -> SearchResult:
+        """Search ``line`` beginning with loss and gradient at ``initial_step``."""
+        first = first_with_slope(line, initial_step)
+        if first is None:
+            return SearchResult(Status.SEARCH_FAILED, 0.0)
+        limit = len(line.trials) + self.max_evaluations - 1
+        return take_first(line, self._steps(line, first.step_size), self.accepts, limit)
+
+    def accepts(self, line: Line, trial: Trial) -> bool:
+        """The strong Wolfe conditions, or, where the loss is level, the one on the slope."""
+        if trial.slope is None or not abs(trial.slope) <= self.c2 * abs(line.slope_at_start):
+            return False
+        return has_decreased(line, trial, self.c1) or is_level(line, trial)
+
+    def _steps(self, line: Line, step: float) -> Proposals:
+        """Longer and longer steps from the start until an acceptable one lies between the last two; then zoom."""
+        low = line.start
+        while True:
+            trial = yield step
+            if self._is_too_high(line, trial, low):
+                break
+            if _slope(trial) >= 0.0:
+                low, trial = trial, low
+                break
+            step = extended(line, low, trial, LEAST_GROWTH, GROWTH)
+            low = trial
+        yield from self._zoom(line, low, trial)
+
+    def _zoom(self, line: Line, low: Trial, high: Trial) -> Proposals:
+        """Narrow the interval from ``low``, the lowest so far, in the direction in which it goes down, to ``high``."""
+        widths = [math.inf, math.inf]
+        while True:
+            width = abs(high.step_size - low.step_size)
+            is_slow = high.is_finite and width > ENOUGH * widths[-2]
+            trial = yield 0.5 * (low.step_size + high.step_size) if is_slow else _inside(line, low, high)
+            widths.append(math.inf if is_slow else width)
+            if self._is_too_high(line, trial, low):
+                high = trial
+            else:
+                if _slope(trial) * (high.step_size - low.step_size) >= 0.0:
+                    high = low
+                low = trial
+
+    def _is_too_high(self, line: Line, trial: Trial, low: Trial) -> bool:
+        """Whether the minimum is certainly nearer than ``trial``, seen from ``low``."""
+        most = line.start.loss + self.c1 * trial.step_size * line.slope_at_start
+        return not trial.is_finite or trial.loss > min(most, low.loss) + loss_tolerance(line)
+
+
+def _slope(trial: Trial) -> float:
+    assert trial.slope is not None
+    return trial.slope
+
+
+def _inside(line: Line, low: Trial, high: Trial) -> float:
+    """A step between the two, not too close to either: the cubic's minimum, or the secant's where losses are level."""
+    width = high.step_size - low.step_size
+    if not high.is_finite:
+        return low.step_size + MARGIN * width
+    goes_up = _slope(high) * width > 0.0
+    if goes_up and abs(high.loss - low.loss) <= loss_tolerance(line):
+        fraction = _slope(low) / (_slope(low) - _slope(high))
+    else:
+        fraction = _cubic_minimum(_slope(low) * width, _slope(high) * width, high.loss - low.loss)
+    return low.step_size + min(max(fraction, MARGIN), 1.0 - MARGIN) * width
+
+
+def _cubic_minimum(slope_at_0: float, slope_at_1: float, rise: float) -> float:
+    """Of the cubic through 0 with the slope there, and through ``rise`` at 1 with the slope there; 0.5 if it has none."""
+    d1 = slope_at_0 + slope_at_1 - 3.0 * rise
+    discriminant = d1 * d1 - slope_at_0 * slope_at_1
+    if not 0.0 <= discriminant < math.inf:
+        return 0.5
+    d2 = math.sqrt(discriminant)
+    bend = slope_at_1 - slope_at_0 + 2.0 * d2
+    return 1.0 - (slope_at_1 + d2 - d1) / bend if bend > 0.0 else 0.5
