@@ -46,7 +46,11 @@ class TrainConfig:
     policy: str = "gradient-norm-peak:norm=mean_batch,min_epochs=2"
     """When to swap: gradient-norm-peak, after-epochs, or never. gradient-norm-peak alone is the paper's Algorithm 1."""
     second: str = "cg"
-    """Second phase: cg, with settings such as beta=hz or line_search=golden."""
+    """Second phase: cg, lbfgs, ssbroyden, newton-cg, or as a control adam-cosine, adam-constant, adam-full-batch."""
+    second_batch: str = "full"
+    """Data per step of the second phase: full, a number of samples, or norm-test, which begins small and grows."""
+    second_dtype: Literal["same", "float64"] = "same"
+    """Precision of the second phase; float64 where float32 hides what its steps gain. The model keeps its own."""
     swap_back: str = "search-failures:patience=3"
     """When the first phase takes over again: search-failures, or never."""
     epochs: int | None = None
@@ -93,6 +97,12 @@ class TrainConfig:
             if value not in choices:
                 hint = suggestion(str(value), choices)
                 raise ValueError(f"{name}={value!r} was given; it is one of {', '.join(choices)}.{hint}")
+        if self.second_batch not in ("full", "norm-test") and not (
+            self.second_batch.isdecimal() and int(self.second_batch)
+        ):
+            raise ValueError(
+                f"second_batch={self.second_batch!r} was given; it is full, norm-test or a number of samples."
+            )
         for name in ("num_train", "epochs", "budget_ge", "micro_batch_size", "threads"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -174,6 +174,8 @@ def build_experiment(config: TrainConfig, listeners: Sequence[Listener] = ()) ->
         Trainer,
         first=build_first(config.first),
         second=build_second(config.second),
+        second_batch=_second_batch(config),
+        second_dtype="float64" if config.second_dtype == "float64" else None,
         policy=policies.build(config.policy),
         swap_back=None if config.swap_back == "never" else policies.build(config.swap_back),
         epochs=config.epochs,
@@ -226,6 +228,12 @@ def _problem(model: nn.Module, data: ImageData, part: str, config: TrainConfig, 
     device = next(model.parameters()).device
     loss_fn = F.mse_loss if config.loss == "mse" else F.cross_entropy
     return Problem(model, loss_fn, (inputs.to(device), targets.to(device)), batch_size=config.micro_batch_size)
+
+
+def _second_batch(config: TrainConfig) -> int | Literal["norm-test"] | None:
+    if config.second_batch == "full":
+        return None
+    return "norm-test" if config.second_batch == "norm-test" else int(config.second_batch)
 
 
 def _default_threads(config: TrainConfig) -> int:

@@ -150,6 +150,29 @@ class Problem(CurvatureMethods):
         if mode == "train":
             self.objective.refuse_unrepeatable()
 
+    def in_float64(self) -> Problem:
+        """The same loss on a copy of the model in float64, charged to the same ledger.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ValueError
+            If the model cannot be copied, or something in it or in the loss cannot be converted.
+        """
+        objective = self.objective.copied(torch.float64)
+        if objective is None:
+            raise ValueError(
+                f"float64 was asked for, but {type(self.model).__name__} cannot be copied, or it or its loss fixes a dtype by "
+                "hand. Give a model and a loss that follow the dtype of their input, or stay with the model's own dtype."
+            )
+        problem = Problem.__new__(Problem)
+        problem.objective = objective
+        problem._verifications = {}
+        return problem
+
     def __repr__(self) -> str:
         return (
             f"Problem({type(self.model).__name__}, {self.num_params} parameters, {self.num_samples} samples, "

@@ -14,6 +14,7 @@ class Status(str, enum.Enum):
     RUNNING = "Nothing has stopped yet."
     CONVERGED = "The gradient norm is at or below the tolerance."
     MAX_STEPS = "The number of epochs asked for was reached. Ask for more epochs to go on from here."
+    SCHEDULE_ENDED = "The learning rate has come to the end of its schedule, so further steps would change nothing."
     BUDGET_SPENT = "The budget of gradient equivalents is spent. Give a larger budget to go on from here."
     INTERRUPTED = "Stopped on request; everything up to here is kept and the run can be resumed."
     ACCEPTED = "The line search found a point that satisfies its acceptance test."

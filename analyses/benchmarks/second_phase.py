@@ -48,6 +48,8 @@ from second_phase_tasks import TASKS, Start, Task, start_of
 
 from landscape.specs import parse_spec
 from landscape.status import Status
+from landscape.training.full_batch_phase import FullBatchPhase
+from landscape.training.phases import MiniBatches, Remaining
 from landscape.training.registry import build_second
 
 FOLDER = Path("runs/second-phase")
@@ -109,35 +111,37 @@ def chosen_arms(task: str, patterns: list[str] | None) -> list[str]:
     return list(dict.fromkeys(arms))
 
 
-def take_over(phase: Any, adam: torch.optim.Optimizer) -> None:
-    """Hand the first phase's optimiser to the second, as the trainer does at the swap."""
-    taker = phase if hasattr(phase, "take_over") else phase.optimizer
-    if hasattr(taker, "take_over"):
-        taker.take_over(adam)
+def take_over(phase: Any, start: Start, task: Task) -> None:
+    """Hand the first phase to the second, as the trainer does at the swap."""
+    problem = start.problem
+    first = MiniBatches(batch_size=task.batch_size or problem.num_samples).start(problem, torch.Generator())
+    first.optimizer = start.adam
+    if hasattr(phase, "take_over"):
+        phase.take_over(first, Remaining(epochs=None, gradient_equivalents=task.budget))
 
 
-def run_ours(spec: str, start: Start, generator: torch.Generator, meter: Meter) -> dict[str, Any]:
-    """A second phase of landscape, step by step."""
+def run_ours(spec: str, start: Start, task: Task, generator: torch.Generator, meter: Meter) -> dict[str, Any]:
+    """A second phase of landscape, epoch by epoch: a step on all data, or steps worth a pass over them."""
     try:
         factory = build_second(spec)
         phase = factory.start(start.problem, generator)
     except ValueError as error:
         raise NotHereError(error) from error
-    take_over(phase, start.adam)
-    # Where a phase evaluates samples of the data, the loss that it knows is not the one that is compared.
-    knows_loss = type(phase).__name__ == "FullBatchPhase" and "batch" not in parse_spec(spec)[1]
-    steps = 0
+    take_over(phase, start, task)
+    # The losses that other phases know are those of samples, or of a model of more digits than the one that is kept.
+    is_full_batch = type(phase) is FullBatchPhase
+    accepted = 0
     status = "the budget is spent"
     while not meter.is_spent:
         before = meter.spent
         phase.run_epoch(lambda _: False)
         columns = phase.finish_epoch()
-        meter.see(float(columns["loss"]) if knows_loss and "loss" in columns else meter.free_loss())
-        steps += columns.get("status", Status.ACCEPTED.name) == Status.ACCEPTED.name
+        meter.see(float(columns["loss"]) if is_full_batch else meter.free_loss())
+        accepted += columns.get("status") == Status.ACCEPTED.name
         if meter.spent == before:
             status = f"stopped: {columns.get('status')}"
             break
-    steps = steps if "status" in columns else phase.num_steps
+    steps = accepted if is_full_batch else phase.num_steps
     return {"steps": steps, "status": status, "settings": factory.describe()}
 
 
@@ -194,7 +198,7 @@ def run_arm(task: Task, arm: str, seed: int, states: Path) -> dict[str, Any]:
         except ImportError as error:
             raise NotHereError(f"not installed here ({error})") from error
     else:
-        outcome = run_ours(arm, start, generator, meter)
+        outcome = run_ours(arm, start, task, generator, meter)
     grid = {task.budget * k / CURVE_POINTS for k in range(CURVE_POINTS + 1)}
     grid.update(shown_budgets(task))
     return {

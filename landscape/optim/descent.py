@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from landscape.optim.memory import Memory
 from landscape.optim.parameter_line import ParameterLine
 from landscape.optim.plan import Displacement as Displacement
 from landscape.optim.plan import Plan as Plan
-from landscape.optim.preconditioner import from_adam
+from landscape.optim.preconditioner import DiagonalPreconditioner, from_adam
 from landscape.optim.step_result import Restart, StepResult
 from landscape.status import Status
 from landscape.vectors import dot, flatten, norm, views
@@ -147,7 +147,7 @@ class DescentOptimizer(FlatOptimizer):
         if memory is not None:
             self._remember(replace(memory, is_stale=True))
 
-    def take_over(self, first: Optimizer) -> None:
+    def take_over(self, first: Optimizer, sources: Sequence[Tensor] | None = None) -> None:
         """Begin where a first-phase optimiser ends, with what it has learned about the scale of the parameters.
 
         Parameters
@@ -155,11 +155,16 @@ class DescentOptimizer(FlatOptimizer):
         first : Optimizer
             With ``precond="adam"`` the second moment of Adam, AdamW, NAdam or RMSprop becomes the preconditioner, and the
             learning rate the first trial step. Of any other optimiser nothing is taken.
+        sources : sequence of Tensor, optional
+            The parameters that ``first`` has stepped on, in the order of this optimiser's own, where they are not the same: a
+            copy of the model in another dtype, say.
         """
         self.restart()
         if self._options["precond"] != "adam":
             return
-        self._preconditioner = from_adam(first, self._params)
+        params = self._params
+        found = from_adam(first, params if sources is None else sources)
+        self._preconditioner = None if found is None else DiagonalPreconditioner(found.diagonal.to(params[0]))
         if self._preconditioner is not None:
             rate = float(first.param_groups[0]["lr"])
             self.state[self._params[0]]["first_step"] = rate if math.isfinite(rate) and rate > 0.0 else math.nan

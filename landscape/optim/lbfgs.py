@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from landscape.optim.checks import whole_number
-from landscape.optim.descent import DescentOptimizer, Displacement, Plan
+from landscape.optim.descent import DescentOptimizer
 from landscape.optim.lbfgs_history import LimitedMemory
 from landscape.optim.line_search import LineSearch
 from landscape.optim.memory import Memory
+from landscape.optim.plan import Displacement, Plan
 from landscape.optim.step_result import Restart
 
 
@@ -149,6 +150,8 @@ class LBFGS(DescentOptimizer):
         return 1.0 if memory.restart_reason is None else memory.initial_step(point)
 
     def _extra_state(self) -> dict[str, Tensor]:
+        if not self._vectors:  # just loaded: what was learned still lies there
+            return dict(self.state.get(self._params[0], {}).get("extra", {}))
         return self._pairs.tensors()
 
     def _load_extra_state(self, tensors: dict[str, Tensor]) -> None:

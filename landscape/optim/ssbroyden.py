@@ -10,10 +10,11 @@ from torch import Tensor
 
 from landscape.optim.broyden_family import UPDATES, UpdateFormula, update_inverse_
 from landscape.optim.checks import look_up, name_of, whole_number
-from landscape.optim.descent import DescentOptimizer, Displacement, Plan
+from landscape.optim.descent import DescentOptimizer
 from landscape.optim.lbfgs_history import CURVATURE_RTOL, is_curved
 from landscape.optim.line_search import LineSearch
 from landscape.optim.memory import Memory
+from landscape.optim.plan import Displacement, Plan
 from landscape.optim.step_result import Restart
 from landscape.vectors import dot
 
@@ -187,6 +188,8 @@ class SelfScaledBroyden(DescentOptimizer):
         return 1.0 if memory.restart_reason is None else memory.initial_step(point)
 
     def _extra_state(self) -> dict[str, Tensor]:
+        if not self._vectors:  # just loaded: what was learned still lies there
+            return dict(self.state.get(self._params[0], {}).get("extra", {}))
         return {} if self._inverse is None else {"inverse_hessian": self._inverse}
 
     def _load_extra_state(self, tensors: dict[str, Tensor]) -> None:

@@ -37,8 +37,17 @@ _RUN = (
         "gradient_norm_batch_mean", "float", "loss/parameter", "norm of the mean of the epoch's mini-batch gradients"
     ),
     Column("step_size", "float", "", "step size of a second-phase step"),
+    Column(
+        "step_curvature",
+        "float",
+        "loss/parameter^2",
+        "mean of u^T H u along a second-phase step, u the unit vector in its direction: the change of the slope over the step "
+        "by its length; negative: the loss is not convex between its two ends",
+    ),
     Column("status", "str", "", "name of the Status of a second-phase step"),
-    Column("sample_size", "int", "samples", "k: samples that a second-phase step on a sample of the data was made from"),
+    Column(
+        "sample_size", "int", "samples", "k: samples that a second-phase step on a sample of the data was made from"
+    ),
     Column(
         "sample_noise",
         "float",

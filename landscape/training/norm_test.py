@@ -9,6 +9,8 @@ from dataclasses import dataclass
 DEFAULT_THETA = 0.9
 #: A sample grows by this factor at most at a time: a test that was failed by chance then costs little.
 MAX_GROWTH = 2.0
+#: A sample that would hold more than this share of the data holds all: exact steps then cost hardly more.
+ALMOST_ALL = 0.8
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def norm_test(variance: float, gradient_norm: float, size: int, num_samples: int
 def grown_size(test: NormTest, size: int, num_samples: int, max_growth: float = MAX_GROWTH) -> int:
     """The next size of a sample: what a failed test asks for, at most ``max_growth`` times as large; else the same.
 
+    A sample that would grow beyond 80 % of the data becomes all of them.
+
     Examples
     --------
     >>> grown_size(NormTest(False, 2.0, 1380), 100, 10_000), grown_size(NormTest(True, 0.4, 70), 100, 10_000)
@@ -105,4 +109,5 @@ def grown_size(test: NormTest, size: int, num_samples: int, max_growth: float = 
     """
     if test.passed:
         return size
-    return min(num_samples, max(size + 1, min(test.needed, int(size * max_growth))))
+    grown = max(size + 1, min(test.needed, int(size * max_growth)))
+    return num_samples if grown > ALMOST_ALL * num_samples else grown

@@ -5,37 +5,38 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
 
 from landscape.optim.conjugate_gradient import ConjugateGradient
 from landscape.problem import Problem
-from landscape.status import Status
 from landscape.tracking.history import Value
-from landscape.tracking.tracker import Step, StepPart
-from landscape.training.epoch_sums import EpochSums
+from landscape.training.float64_phase import Float64Phase
+from landscape.training.full_batch_phase import FullBatchPhase
+from landscape.training.mini_batch_phase import MiniBatchPhase
 
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 #: Called after every step with the share of the epoch that is done; says True to stop here.
 Tick = Callable[[float], bool]
-#: Called right after every step.
-Observe = Callable[[Step], None]
 
 
 class Phase(Protocol):
     """An optimiser at work on a problem, epoch by epoch, that can be stopped and saved between any two steps.
 
-    Two methods may be left out. ``watch(parts, observe)`` asks for a :class:`~landscape.tracking.tracker.Step` with these
+    Three methods may be left out. ``watch(parts, observe)`` asks for a :class:`~landscape.tracking.tracker.Step` with these
     parts after every update; without it, trackers of steps measure nothing. ``full_gradient()`` gives the gradient over
     all data where the model stands, if the phase has it already; without it, trackers that need it compute it.
+    ``take_over(first, remaining)`` is called when the phase begins its work after the phase ``first``, with what is left of the
+    run; without it, the phase starts afresh.
     """
 
-    num_steps: int
+    @property
+    def num_steps(self) -> int:
+        """Optimiser updates so far."""
+        ...
 
     def run_epoch(self, tick: Tick) -> bool:
         """Go on to the end of the epoch, or until ``tick`` says stop; True if the epoch is complete."""
@@ -120,220 +121,75 @@ class MiniBatches:
 
 @dataclass(frozen=True)
 class FullBatch:
-    """A phase of full-data steps: one epoch is one ``step(closure)``.
+    """A phase of steps that each search a line on one deterministic loss: one epoch is one ``step(closure)``.
 
     Parameters
     ----------
     optimizer : callable
         ``optimizer(params) -> torch.optim.Optimizer`` whose ``step`` takes a closure. Default: conjugate gradients.
+    batch : "full", int or "norm-test"
+        The loss over all data, or over samples of them, of a fixed or of a growing size: see
+        :class:`landscape.training.sampled_phase.SampledBatch`, which has more settings.
+    dtype : {None, "float64"}
+        "float64": the phase computes in float64 on a copy of the model, and the model itself, in its own dtype, follows
+        rounded. For losses so low that float32 hides what steps gain. Costs twice the memory, and more time.
     """
 
     optimizer: OptimizerFactory = ConjugateGradient
+    batch: int | Literal["full", "norm-test"] = "full"
+    dtype: Literal["float64"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (None, "float64"):
+            raise ValueError(f"dtype={self.dtype!r} was given; it is 'float64', or None for the model's own.")
+        if self.batch != "full":
+            self._sampled()
+
+    def _sampled(self) -> PhaseFactory:
+        from landscape.training.sampled_phase import SampledBatch  # it builds on this module
+
+        assert self.batch != "full"
+        return SampledBatch(self.optimizer, self.batch)
 
     @property
     def records(self) -> frozenset[str]:
         """What an optimiser with a ``last`` result tells; for others the trainer measures."""
-        return frozenset({"loss", "gradient_norm", "step_size", "status"})
+        if self.batch != "full":
+            return self._sampled().records
+        return frozenset({"loss", "gradient_norm", "step_size", "step_curvature", "status"})
 
-    def start(self, problem: Problem, generator: torch.Generator) -> FullBatchPhase:
+    def start(self, problem: Problem, generator: torch.Generator) -> Phase:
         """Make the optimiser on the problem's parameters."""
+        if self.dtype == "float64" and problem.layout.dtype != torch.float64:
+            precise = problem.in_float64()
+            return Float64Phase(problem, precise, self._start(precise, generator))
+        return self._start(problem, generator)
+
+    def _start(self, problem: Problem, generator: torch.Generator) -> Phase:
+        if self.batch != "full":
+            return self._sampled().start(problem, generator)
         return FullBatchPhase(problem, self.optimizer(problem.parameters))
 
     def describe(self) -> str:
         """The settings as text."""
-        return describe_callable(self.optimizer)
+        text = describe_callable(self.optimizer) if self.batch == "full" else self._sampled().describe()
+        return text if self.dtype is None else f"{text}, dtype={self.dtype}"
 
 
-class MiniBatchPhase:
-    """A running :class:`MiniBatches` phase."""
+@dataclass(frozen=True)
+class Remaining:
+    """What is left of a run when a phase begins; None where the run has no such limit.
 
-    def __init__(
-        self, problem: Problem, optimizer: torch.optim.Optimizer, settings: MiniBatches, generator: torch.Generator
-    ) -> None:
-        self.problem = problem
-        self.optimizer = optimizer
-        self.settings = settings
-        self.generator = generator
-        self.num_steps = 0
-        self._parameters = problem.parameters
-        # Where a filter leaves trainable parameters out, backward must not fill their gradients.
-        others = sum(parameter.requires_grad for parameter in problem.model.parameters()) > len(self._parameters)
-        self._inputs = list(self._parameters) if others else None
-        self._sums = EpochSums(problem.layout)
-        self._watch: _Watch | None = None
-        self._order = self.generator.get_state()
+    Parameters
+    ----------
+    epochs : int or None
+        Epochs.
+    gradient_equivalents : float or None
+        Of the budget.
+    """
 
-    def watch(self, parts: frozenset[StepPart], observe: Observe) -> None:
-        """Show every step to ``observe``."""
-        self._watch = _Watch(self.problem, parts, observe)
-
-    def run_epoch(self, tick: Tick) -> bool:
-        """One pass over the data, or what is left of it."""
-        self.generator.set_state(self._order)
-        batches = self.problem.minibatches(self.settings.batch_size, self.generator, start=len(self._sums.sizes))
-        seen = sum(self._sums.sizes)
-        with _train_mode(self.problem.model, self.settings.mode):
-            for batch in batches:
-                self._step(batch)
-                seen += batch.num_samples
-                del batch  # or two of them would be held while the next one is made
-                if tick(seen / self.problem.num_samples) and seen < self.problem.num_samples:
-                    return False
-        return True
-
-    def _step(self, batch: Any) -> None:
-        for parameter in self._parameters:  # what zero_grad() does, at a tenth of its price for a small model
-            parameter.grad = None
-        loss = self.problem.minibatch_loss(batch)
-        loss.backward(inputs=self._inputs)
-        self._sums.add(loss, batch.num_samples)
-        if self._watch is None:
-            self.optimizer.step()
-        else:
-            self._watch.begin()
-            self.optimizer.step()
-            self._watch.end(batch.num_samples, self._sums.gradient, loss.detach())
-        self.num_steps += 1
-
-    def finish_epoch(self) -> dict[str, Value]:
-        """Running loss, mean of the norms, norm of the mean gradient."""
-        columns = self._sums.columns()
-        self._sums.clear()
-        self._order = self.generator.get_state()
-        return columns
-
-    def state_dict(self) -> dict[str, Any]:
-        """Optimiser, order of the data, and the epoch in progress."""
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "num_steps": self.num_steps,
-            "order": self._order,
-            **self._sums.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.num_steps = state["num_steps"]
-        self._sums.load_state_dict(state)
-        # A pass that has not begun draws its order from here; one that has, draws it again and skips.
-        self._order = state["order"]
-        self.generator.set_state(self._order)
-
-
-class FullBatchPhase:
-    """A running :class:`FullBatch` phase."""
-
-    def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer) -> None:
-        self.problem = problem
-        self.optimizer = optimizer
-        self.num_steps = 0
-        self._closure = problem.closure()
-        self._watch: _Watch | None = None
-
-    def watch(self, parts: frozenset[StepPart], observe: Observe) -> None:
-        """Show every step to ``observe``."""
-        self._watch = _Watch(self.problem, parts, observe)
-
-    def run_epoch(self, tick: Tick) -> bool:
-        """One step over all data."""
-        if self._watch is None:
-            self.optimizer.step(self._closure)  # type: ignore[arg-type]  # torch types the closure as returning float
-        else:
-            self._step_watched(self._watch)
-        self.num_steps += 1
-        tick(1.0)
-        return True
-
-    def _step_watched(self, watch: _Watch) -> None:
-        """A step whose gradient at its start is kept: known before, or the first that the optimiser asks for there."""
-        layout = self.problem.layout
-        start = self.problem.params()
-        gradients = [gradient for gradient in (self.full_gradient(),) if gradient is not None]
-
-        def closure() -> Any:
-            loss = self._closure()
-            if not gradients and torch.is_grad_enabled() and torch.equal(self.problem.params(), start):
-                gradients.append(layout.flatten(_gradient_of(parameter) for parameter in layout.parameters))
-            return loss
-
-        watch.begin()
-        loss = self.optimizer.step(closure)
-        watch.end(self.problem.num_samples, gradients[0] if gradients else None, loss)
-
-    def full_gradient(self) -> Tensor | None:
-        """The gradient that conjugate gradients have kept, if the model stands where they left it."""
-        if not isinstance(self.optimizer, ConjugateGradient):
-            return None
-        layout, state = self.problem.layout, self.optimizer.state
-        kept = [state.get(parameter, {}) for parameter in layout.parameters]
-        if not all("point" in part for part in kept):
-            return None
-        if not all(torch.equal(part["point"], p) for part, p in zip(kept, layout.parameters, strict=True)):
-            return None
-        return layout.flatten(part["gradient"] for part in kept)
-
-    def finish_epoch(self) -> dict[str, Value]:
-        """What the optimiser's ``last`` result says, if it has one.
-
-        The one batch of a full-batch epoch is all data, so the three norms are one number.
-        """
-        last = getattr(self.optimizer, "last", None)
-        if last is None:
-            return {}
-        value = float(last.gradient_norm)
-        status: Status = last.status
-        return {
-            "loss": float(last.loss),
-            "gradient_norm": value,
-            "gradient_norm_mean_batch": value,
-            "gradient_norm_batch_mean": value,
-            "step_size": float(last.step_size),
-            "status": status.name,
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """The optimiser's."""
-        return {"optimizer": self.optimizer.state_dict(), "num_steps": self.num_steps}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.num_steps = state["num_steps"]
-
-
-class _Watch:
-    """Makes, for somebody who asked, what is to be seen of a step; without reading anything from the device."""
-
-    def __init__(self, problem: Problem, parts: frozenset[StepPart], observe: Observe) -> None:
-        self._parameters = problem.layout.parameters
-        self._parts = parts
-        self._observe = observe
-        self._before, self._after = (
-            torch.empty(problem.num_params, dtype=problem.layout.dtype, device=problem.layout.device)
-            if part in parts
-            else None
-            for part in ("before", "after")
-        )
-
-    def begin(self) -> None:
-        """Before the update."""
-        self._copy_params(self._before)
-
-    def end(self, num_samples: int, gradient: Tensor | None, loss: Any) -> None:
-        """After it."""
-        self._copy_params(self._after)
-        gradient = gradient if "gradient" in self._parts else None
-        loss = loss.detach() if "loss" in self._parts and isinstance(loss, Tensor) else None
-        self._observe(Step(num_samples, gradient, self._before, self._after, loss))
-
-    def _copy_params(self, buffer: Tensor | None) -> None:
-        if buffer is not None:
-            torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters], out=buffer)
-
-
-def _gradient_of(parameter: Tensor) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    epochs: int | None
+    gradient_equivalents: float | None
 
 
 def as_phase(given: Any, kind: type[MiniBatches] | type[FullBatch]) -> PhaseFactory:
@@ -366,19 +222,3 @@ def _plain(value: Any) -> str:
             describe_callable(value) if hasattr(value, "__qualname__") else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
         )
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-@contextmanager
-def _train_mode(model: torch.nn.Module, mode: str) -> Iterator[None]:
-    """Train mode for the steps of an epoch; every module's own flag afterwards."""
-    if mode == "keep":
-        yield
-        return
-    in_eval = [module for module in model.modules() if not module.training]
-    if in_eval:
-        model.train()
-    try:
-        yield
-    finally:
-        for module in in_eval:
-            module.training = False

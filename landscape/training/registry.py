@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from landscape.optim.conjugate_gradient import ConjugateGradient
+from landscape.optim.lbfgs import LBFGS
+from landscape.optim.ssbroyden import SelfScaledBroyden
 from landscape.specs import build_from, parse_spec
-from landscape.training.phases import FullBatch, MiniBatches
+from landscape.training.continued_adam import ContinuedAdam
+from landscape.training.phases import FullBatch, MiniBatches, PhaseFactory
 
 
 def _adam(
@@ -31,30 +34,101 @@ def _sgd(*, lr: float = 1e-2, momentum: float = 0.0, batch_size: int = 512) -> A
     return MiniBatches(functools.partial(torch.optim.SGD, lr=lr, momentum=momentum), batch_size)
 
 
+def _line_search_phase(
+    kind: Callable[..., torch.optim.Optimizer], batch: str | int, dtype: str | None, settings: Mapping[str, Any]
+) -> FullBatch:
+    """A phase of one of our optimisers; what was not given keeps that optimiser's default."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if given.get("precond") == "none":
+        given["precond"] = None
+    kind([torch.zeros(1, requires_grad=True)], **given)  # refuse bad values now
+    return FullBatch(functools.partial(kind, **given), batch=batch, dtype=dtype)  # type: ignore[arg-type]
+
+
 def _cg(
     *,
-    beta: str = "pr+",
-    line_search: str = "quadratic",
+    beta: str | None = None,
+    line_search: str | None = None,
+    precond: str | None = None,
     xtol: float | str | None = None,
     max_evaluations: int | None = None,
     restart_every: int | None = None,
     tol_grad: float | None = None,
+    batch: str | int = "full",
+    dtype: str | None = None,
 ) -> Any:
     settings = {
         "beta": beta,
         "line_search": line_search,
+        "precond": precond,
         "xtol": xtol,
         "max_evaluations": max_evaluations,
         "restart_every": restart_every,
         "tol_grad": tol_grad,
     }
-    given = {name: value for name, value in settings.items() if value is not None}
-    ConjugateGradient([torch.zeros(1, requires_grad=True)], **given)  # type: ignore[arg-type]  # refuse bad values now
-    return FullBatch(functools.partial(ConjugateGradient, **given))  # type: ignore[arg-type]
+    return _line_search_phase(ConjugateGradient, batch, dtype, settings)
+
+
+def _lbfgs(
+    *,
+    history: int | None = None,
+    line_search: str | None = None,
+    precond: str | None = None,
+    max_evaluations: int | None = None,
+    tol_grad: float | None = None,
+    batch: str | int = "full",
+    dtype: str | None = None,
+) -> Any:
+    settings = {
+        "history": history,
+        "line_search": line_search,
+        "precond": precond,
+        "max_evaluations": max_evaluations,
+        "tol_grad": tol_grad,
+    }
+    return _line_search_phase(LBFGS, batch, dtype, settings)
+
+
+def _ssbroyden(
+    *,
+    line_search: str | None = None,
+    precond: str | None = None,
+    max_params: int | None = None,
+    max_evaluations: int | None = None,
+    tol_grad: float | None = None,
+    dtype: str | None = None,
+) -> Any:
+    settings = {
+        "line_search": line_search,
+        "precond": precond,
+        "max_params": max_params,
+        "max_evaluations": max_evaluations,
+        "tol_grad": tol_grad,
+    }
+    return _line_search_phase(SelfScaledBroyden, "full", dtype, settings)
+
+
+def _adam_cosine(*, lr: float | None = None, batch_size: int | None = None) -> Any:
+    return ContinuedAdam("cosine", lr, batch_size)
+
+
+def _adam_constant(*, lr: float | None = None, batch_size: int | None = None) -> Any:
+    return ContinuedAdam("constant", lr, batch_size)
+
+
+def _adam_full_batch(*, lr: float | None = None) -> Any:
+    return ContinuedAdam("constant", lr, "full")
 
 
 FIRST_PHASES: dict[str, Callable[..., Any]] = {"adam": _adam, "adamw": _adamw, "rmsprop": _rmsprop, "sgd": _sgd}
-SECOND_PHASES: dict[str, Callable[..., Any]] = {"cg": _cg}
+SECOND_PHASES: dict[str, Callable[..., Any]] = {
+    "cg": _cg,
+    "lbfgs": _lbfgs,
+    "ssbroyden": _ssbroyden,
+    "adam-cosine": _adam_cosine,
+    "adam-constant": _adam_constant,
+    "adam-full-batch": _adam_full_batch,
+}
 
 
 def build_first(spec: str) -> MiniBatches:
@@ -81,7 +155,7 @@ def build_first(spec: str) -> MiniBatches:
     return phase
 
 
-def build_second(spec: str) -> FullBatch:
+def build_second(spec: str) -> PhaseFactory:
     """Make a second phase by name.
 
     Parameters
@@ -97,8 +171,8 @@ def build_second(spec: str) -> FullBatch:
     Examples
     --------
     >>> build_second("cg:beta=hz").describe()
-    "landscape.optim.conjugate_gradient.ConjugateGradient(beta='hz', line_search='quadratic')"
+    "landscape.optim.conjugate_gradient.ConjugateGradient(beta='hz')"
     """
     name, settings = parse_spec(spec)
-    phase: FullBatch = build_from("second phase", SECOND_PHASES, name, settings)
+    phase: PhaseFactory = build_from("second phase", SECOND_PHASES, name, settings)
     return phase

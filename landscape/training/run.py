@@ -23,7 +23,7 @@ from landscape.tracking.schedule import Schedule
 from landscape.tracking.snapshot import Snapshot
 from landscape.training.checkpoint import CheckpointError
 from landscape.training.interruption import Interruption
-from landscape.training.phases import FullBatch, Phase
+from landscape.training.phases import FullBatch, Phase, Remaining
 from landscape.training.recording import choose_hessian_method, merged
 from landscape.training.result import Evaluation, Swap, TrainingResult, loss_of
 from landscape.training.state import TrainingState
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from landscape.training.trainer import Trainer
 
 
+#: What a second phase may report after which it has nothing more to do.
+_ENDS = (Status.CONVERGED.name, Status.STALLED.name, Status.SCHEDULE_ENDED.name)
 #: Checkpoints of large models are made less often, so that writing them takes at most this share of the time.
 CHECKPOINT_SHARE = 0.05
 
@@ -217,7 +219,10 @@ class Run:
         if not decision.swap or _has_diverged(state.history[-1]):
             return
         back = state.phase == "second"
+        before = self.phases[state.phase]
         state.phase = "first" if back else "second"
+        if (take_over := getattr(self.phases[state.phase], "take_over", None)) is not None:
+            take_over(before, self._remaining())
         swap = Swap(state.epoch, state.phase, decision.reason, decision.score, dict(decision.evidence))
         state.swaps.append(swap)
         self._evaluate("swap back" if back else "swap")
@@ -226,12 +231,20 @@ class Run:
         for listener in trainer.listeners:
             listener.swapped(swap)
 
+    def _remaining(self) -> Remaining:
+        """What is left of the epochs and of the budget."""
+        epochs, budget = self.trainer.epochs, self.trainer.budget
+        return Remaining(
+            None if epochs is None else max(0, epochs - self.state.epoch),
+            None if budget is None else max(0.0, budget - self.state.gradient_equivalents),
+        )
+
     def _end_if_done(self) -> None:
         state, trainer = self.state, self.trainer
         last = state.history[-1]
         if _has_diverged(last):
             state.status = Status.NONFINITE
-        elif last.get("phase") == state.phase == "second" and last.get("status") in ("CONVERGED", "STALLED"):
+        elif last.get("phase") == state.phase == "second" and last.get("status") in _ENDS:
             state.status = Status[str(last["status"])]
         elif trainer.epochs is not None and state.epoch >= trainer.epochs:
             state.status = Status.MAX_STEPS

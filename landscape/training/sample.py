@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch, ListedBatches, is_splittable, map_tensors
+from landscape.batches import Batch, Batches, Float64Batches, ListedBatches, is_splittable, map_tensors
 from landscape.losses.module import check_differentiable
 from landscape.problem import Problem
 from landscape.vectors import dot, norm
@@ -86,7 +86,8 @@ class SampledLoss:
             raise ValueError(f"a sample of {size} samples was asked for; it must hold at least 1.")
         self.problem = problem
         self.seed = seed
-        self._whole = isinstance(problem.batches, ListedBatches)
+        self._data = _converted(problem.batches)
+        self._whole = isinstance(self._data, ListedBatches)
         _refuse_undrawable(problem)
         self._known: _Sums | None = None
         self.size = self._possible(size)
@@ -228,7 +229,7 @@ class SampledLoss:
     def _pieces(self, start: int) -> Iterator[Batch]:
         """The sample without its first ``start`` samples, in micro-batches."""
         wanted = -(-(self.size - start) // MIN_PIECES)
-        size = min(wanted, getattr(self.problem.batches, "batch_size", wanted))
+        size = min(wanted, getattr(self._data, "batch_size", wanted))
         position = 0 if self._whole else start // size * size
         for batch in self._drawn(size, position // size):
             low, high = max(start - position, 0), min(self.size - position, batch.num_samples)
@@ -292,9 +293,14 @@ def _cut(batch: Batch, low: int, high: int) -> Batch:
     return Batch(map_tensors(lambda tensor: tensor[low:high], batch.content), high - low)
 
 
+def _converted(batches: Batches) -> Batches:
+    """What was given, below a conversion to float64."""
+    return batches.batches if isinstance(batches, Float64Batches) else batches
+
+
 def _refuse_undrawable(problem: Problem) -> None:
     """Raise if no part of the data can be drawn."""
-    batches = problem.batches
+    batches = _converted(problem.batches)
     problem.minibatches(1, torch.Generator())  # a loader in an order of its own says what is wrong
     if isinstance(batches, ListedBatches) and len(batches.batches) == 1:
         raise ValueError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from landscape.training.interruption import Interruption
 from landscape.training.listener import Listener
 from landscape.training.phases import FullBatch, MiniBatches, PhaseFactory, as_phase
 from landscape.training.recording import Record, Recording, as_trackers, by_phase
+from landscape.training.registry import build_first, build_second
 from landscape.training.result import TrainingResult
 from landscape.training.run import Run
 from landscape.training.run_directory import RunDirectory, RunDirectoryError
@@ -31,18 +33,26 @@ class Trainer:
 
     Parameters
     ----------
-    first : MiniBatches, FullBatch or optimiser factory, optional
+    first : MiniBatches, FullBatch, optimiser factory or str, optional
         The first phase. Default: Adam at 1e-3 with mini-batches of 512, as in the seed paper. An optimiser factory
-        such as ``functools.partial(torch.optim.Adam, lr=1e-2)`` gets mini-batches of 512.
-    second : FullBatch, MiniBatches or optimiser factory, optional
-        The second phase. Default: :class:`landscape.ConjugateGradient` on full batches.
+        such as ``functools.partial(torch.optim.Adam, lr=1e-2)`` gets mini-batches of 512. A text names one, with settings:
+        ``"adam:lr=0.01,batch_size=128"``.
+    second : FullBatch, MiniBatches, optimiser factory or str, optional
+        The second phase. Default: :class:`landscape.ConjugateGradient` on full batches, which takes over Adam's second moment
+        as its preconditioner. By name: ``"cg"``, ``"lbfgs"``, ``"ssbroyden"``, ``"newton-cg"``, and as controls
+        ``"adam-cosine"``, ``"adam-constant"``, ``"adam-full-batch"``.
+    second_batch : "full", int or "norm-test", optional
+        What a full-batch second phase computes its loss on: all data, samples of a fixed size, or samples that grow. Default:
+        what ``second`` says.
+    second_dtype : "float64", optional
+        Let a full-batch second phase compute in float64, where float32 hides what its steps gain; the model keeps its dtype.
     policy : SwapPolicy, optional
         Decides after every first-phase epoch. Default: the seed paper's rule in its faithful reading,
         ``GradientNormPeak(norm="mean_batch", min_epochs=2)``. A :class:`landscape.policies.WithSwapBack` brings ``swap_back``
         along.
     swap_back : SwapPolicy or None
         Decides after every second-phase epoch whether the first phase goes on, as the safe resort. Default:
-        ``SearchFailures(patience=3)``. None: never.
+        ``SearchFailures(patience=3)``, where the second phase searches lines. None: never.
     max_swap_backs : int
         How often it may do so.
     epochs : int, optional
@@ -106,8 +116,10 @@ class Trainer:
     def __init__(
         self,
         *,
-        first: PhaseFactory | Callable[..., torch.optim.Optimizer] | None = None,
-        second: PhaseFactory | Callable[..., torch.optim.Optimizer] | None = None,
+        first: PhaseFactory | Callable[..., torch.optim.Optimizer] | str | None = None,
+        second: PhaseFactory | Callable[..., torch.optim.Optimizer] | str | None = None,
+        second_batch: int | Literal["full", "norm-test"] | None = None,
+        second_dtype: Literal["float64"] | None = None,
         policy: SwapPolicy | None = None,
         swap_back: SwapPolicy | None = SearchFailures(),  # noqa: B008 - frozen and stateless
         max_swap_backs: int = 3,
@@ -122,10 +134,13 @@ class Trainer:
         checkpoint_seconds: float = 10.0,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        self.first = as_phase(first, MiniBatches)
-        self.second = as_phase(second, FullBatch)
+        self.first = as_phase(build_first(first) if isinstance(first, str) else first, MiniBatches)
+        second = as_phase(build_second(second) if isinstance(second, str) else second, FullBatch)
+        self.second = _with_settings(second, batch=second_batch, dtype=second_dtype)
         policy = policy if policy is not None else GradientNormPeak(norm="mean_batch", min_epochs=2)
         self.policy, self.swap_back = _two_ways(policy, swap_back)
+        if isinstance(self.swap_back, SearchFailures) and "status" not in self.second.records:
+            self.swap_back = None  # a second phase without line searches has none that could fail
         self.max_swap_backs = max_swap_backs
         self.epochs = epochs
         self.budget = budget
@@ -236,6 +251,20 @@ class Trainer:
             for listener in self.listeners:
                 listener.close()
         return result
+
+
+def _with_settings(second: PhaseFactory, **settings: Any) -> PhaseFactory:
+    """The second phase with the settings that were given beside it."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not given:
+        return second
+    if not isinstance(second, FullBatch):
+        listed = ", ".join(f"second_{name}={value!r}" for name, value in given.items())
+        raise ValueError(
+            f"{listed} was given, but the second phase is {second.describe()}, which has no such setting. It belongs to "
+            "FullBatch phases: 'cg', 'lbfgs', 'ssbroyden'."
+        )
+    return dataclasses.replace(second, **given)
 
 
 def _two_ways(policy: SwapPolicy, swap_back: SwapPolicy | None) -> tuple[SwapPolicy, SwapPolicy | None]:

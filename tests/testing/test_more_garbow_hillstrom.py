@@ -254,8 +254,8 @@ def least_squares(problem: StandardProblem, start: np.ndarray | None = None) -> 
     def jacobian(x: np.ndarray) -> np.ndarray:
         point = torch.from_numpy(x).requires_grad_()
         residuals = problem.residuals(point)
-        rows = (torch.autograd.grad(residual, point, retain_graph=True)[0] for residual in residuals)
-        return torch.stack(list(rows)).numpy()
+        unit_vectors = torch.eye(len(residuals), dtype=torch.float64)
+        return torch.autograd.grad(residuals, point, unit_vectors, is_grads_batched=True)[0].numpy()
 
     done = least_squares(
         lambda x: problem.residuals(torch.from_numpy(x)).numpy(),
@@ -263,7 +263,7 @@ def least_squares(problem: StandardProblem, start: np.ndarray | None = None) -> 
         jacobian,
         method="lm",
         **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-15),
-        max_nfev=300,
+        max_nfev=1000,
     )
     return 2.0 * done.cost
 

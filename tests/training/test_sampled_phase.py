@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import functools
 import io
 import math
@@ -96,7 +95,7 @@ def test_with_a_fixed_size_every_evaluation_is_charged_that_many_samples():
     phase = started(problem, batch=25, redraw_every=3)
     phase.run_epoch(lambda _: False)
     assert problem.cost.gradient_samples % 25 == problem.cost.forward_samples % 25 == 0
-    exchanges = phase.num_steps // 3
+    exchanges = (phase.num_steps - 1) // 3
     # One gradient a step, one for the first point, and one for each fresh sample; CG's search adds one forward a step,
     # and the check that the loss repeats adds one.
     assert problem.cost.gradient_samples == 25 * (phase.num_steps + 1 + exchanges)
@@ -117,25 +116,25 @@ def test_the_sample_grows_when_the_norm_test_fails_on_a_fresh_one_and_never_shri
     phase = started(problem, theta=0.7, first_size=64, redraw_every=2)
     sizes = [phase.sample.size]
     while not phase.sample.is_full and phase.num_steps < 300:
-        known = len(seen)
         phase.run_epoch(lambda _: True)
         sizes.append(phase.sample.size)
-        if len(seen) > known:
-            passed, size, theta = seen[-1]
-            assert (size, theta) == (sizes[-2], 0.7)
-            assert (sizes[-1] == size) if passed else (size < sizes[-1] <= 2 * size)
-        else:
+        assert len(seen) == -(-phase.num_steps // 2)  # on each fresh sample, once
+        passed, size, theta = seen[-1]
+        if phase.num_steps % 2 == 0:
             assert sizes[-1] == sizes[-2]
+        else:
+            assert (size, theta) == (sizes[-2], 0.7)
+            assert (sizes[-1] == size) if passed else (size < sizes[-1] <= 2 * size or sizes[-1] == 400)
     assert phase.sample.is_full  # a minimum with noise is found by all data only
     assert any(passed for passed, _, _ in seen)
 
 
 def test_it_goes_down_to_the_minimum_over_all_data():
     problem = noisy_problem()
-    rows = finish(started(problem, theta=0.5), 80)
+    rows = finish(started(problem, theta=0.5), 60)
     assert rows[0]["sample_size"] < rows[-1]["sample_size"] == 400
     exact = noisy_problem()
-    finish(started(exact, batch=400), 200)
+    finish(started(exact, batch=400), 100)
     assert float(problem.loss()) == pytest.approx(float(exact.loss()), rel=1e-3)
     assert float(problem.gradient().norm()) < 1e-2
 
@@ -144,7 +143,7 @@ def test_the_loss_over_all_data_is_recorded_for_a_twentieth_of_the_steps_and_ski
     problem = noisy_problem()
     phase = started(problem, batch=40)
     spent = measured = 0.0
-    for epoch in range(30):
+    for _ in range(15):
         before = problem.cost.copy()
         phase.run_epoch(lambda _: False)
         spent += problem.cost.since(before).gradient_equivalents
@@ -156,8 +155,7 @@ def test_the_loss_over_all_data_is_recorded_for_a_twentieth_of_the_steps_and_ski
         if row["loss"] is not None:
             assert row["loss"] == float(problem.loss())
         assert math.isfinite(row["loss_running"]) and row["sample_noise"] > 0
-    assert 0.03 < measured / spent <= 0.05
-    assert epoch == 29
+    assert 0.02 < measured / spent <= 0.05
 
 
 @pytest.mark.parametrize("settings", [{"batch": 40}, {"theta": 0.6, "first_size": 32}, {"batch": 390}])
@@ -177,12 +175,10 @@ def test_a_phase_saved_between_two_steps_goes_on_bit_for_bit(settings, stop_afte
                 rows.append(phase.finish_epoch())
             if steps == saved_at:
                 buffer = io.BytesIO()
-                cost = problem.cost
                 torch.save((phase.state_dict(), problem.params()), buffer)
                 finish(phase, 1)  # what is saved must not follow
                 buffer.seek(0)
                 state, params = torch.load(buffer, weights_only=True)
-                cost = copy.copy(cost)
                 problem = noisy_problem()
                 problem.set_params(params)
                 phase = started(problem, seed=77, **settings)

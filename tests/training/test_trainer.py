@@ -51,11 +51,14 @@ def test_the_first_phase_is_the_hand_written_loop_bit_for_bit():
     assert torch.equal(problem.params(), by_hand.params())
 
 
+PLAIN_CG = functools.partial(ls.ConjugateGradient, precond=None)
+
+
 def test_the_second_phase_is_the_optimiser_alone_bit_for_bit():
     problem, alone = small_problem(), small_problem()
-    result = ls.Trainer(policy=AfterEpochs(1), epochs=6, first=MiniBatches(batch_size=16)).fit(problem)
+    result = ls.Trainer(policy=AfterEpochs(1), epochs=6, first=MiniBatches(batch_size=16), second=PLAIN_CG).fit(problem)
     ls.Trainer(policy=Never(), epochs=1, first=MiniBatches(batch_size=16)).fit(alone)
-    optimizer = ls.ConjugateGradient(alone.parameters)
+    optimizer = PLAIN_CG(alone.parameters)
     for epoch in range(2, 7):
         optimizer.step(alone.closure())
         row = result.history[epoch]

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from landscape.optim.line_search.conditions import DELTA, SIGMA, is_level, is_wolfe
+from landscape.optim.line_search.interpolation import NEAREST, clamped, short_of, slope_zero
 from landscape.optim.line_search.line import Line, SearchResult, Trial
 from landscape.optim.line_search.proposals import Proposals, extended, first_with_slope, take_first
 from landscape.status import Status
 
-# Hager, Zhang (2005), section 5: growth of a step that is too short (rho), and the part of the interval (gamma) that two
-# secant steps have to leave, or else it is halved.
-GROWTH = 5.0
-LEAST_GROWTH = 1.1
+# A step that is too short is made this much longer at least and at most.
+LEAST_GROWTH, GROWTH = 1.1, 10.0
+# Hager, Zhang (2005), section 5 (gamma): an interval that two secant steps leave longer than this part is halved.
 GAMMA = 0.66
-# Part of the way to a point that is not finite, as in the shrinks of a first trial that is not.
-FROM_NONFINITE = 0.1
-# Bounds of a parabola's minimum, in parts of an interval whose far end is too high.
-NEAREST, FARTHEST = 0.01, 0.5
-
 Interval = tuple[Trial, Trial]
 Narrowing = Generator[float, Trial, Interval]
 
@@ -59,14 +53,16 @@ class HagerZhang:
     -----
     Differences from the published search. The first trial is at the step asked for; there is no trial at a tenth of it,
     whose decrease can be close to rounding in float32. A step that is too short is extended by the secant of the last two
-    slopes, to at most five times its size. Where the far end of an interval is too high, the next trial is the minimum of
-    a parabola, not the middle. A trial that is not finite counts as too high: the next one is at a tenth of the way to
-    it, and no step is extended beyond half the way to one.
+    slopes, to at most ten times its size. Where the far end of an interval is too high, losses and slopes
+    interpolate (More, Thuente 1994), in place of the middle or a secant step. A trial that is not finite counts as too
+    high: the next one is at a tenth of the step to it, or half way between it and a step that is finite, and no step is
+    extended beyond that.
 
     References
     ----------
     Hager, Zhang (2005), A new conjugate gradient method with guaranteed descent and an efficient line search, SIAM J.
     Optim. 16(1), section 4. Hager, Zhang (2006), Algorithm 851: CG_DESCENT, ACM Trans. Math. Softw. 32(1).
+    More, Thuente (1994), Line search algorithms with guaranteed sufficient decrease, ACM Trans. Math. Softw. 20(3).
     """
 
     sigma: float = SIGMA
@@ -122,7 +118,7 @@ def _bracket(line: Line, step: float) -> Narrowing:
 def _secant_pair(line: Line, interval: Interval) -> Narrowing:
     """A secant step between the two ends, and one through the end that it replaced and its successor."""
     low, high = interval
-    trial = yield _between(low, high)
+    trial = yield _between(line, low, high)
     new_low, new_high = yield from _replaced(line, low, high, trial)
     if trial is new_high:
         step = _secant(high, new_high)
@@ -157,31 +153,27 @@ def _goes_up(trial: Trial) -> bool:
 
 
 def _secant(one: Trial, two: Trial) -> float:
-    """Where the line through two slopes is zero; NaN if it is level."""
+    """The step size at which the line through two slopes is zero."""
     assert one.slope is not None
     assert two.slope is not None
-    bend = two.slope - one.slope
-    return one.step_size - one.slope * (two.step_size - one.step_size) / bend if bend != 0.0 else math.nan
+    width = two.step_size - one.step_size
+    return one.step_size + slope_zero(one.slope * width, two.slope * width) * width
 
 
-def _between(low: Trial, high: Trial) -> float:
-    """The secant step between a point that goes down and one that goes up, not too close to either."""
+def _between(line: Line, low: Trial, high: Trial) -> float:
+    """A step between a point that goes down and one that goes up."""
+    if not is_level(line, high):  # the loss tells more than the slope
+        return _below(line, low, high)
     width = high.step_size - low.step_size
-    return low.step_size + min(max((_secant(low, high) - low.step_size) / width, NEAREST), 1.0 - NEAREST) * width
+    fraction = (_secant(low, high) - low.step_size) / width
+    return low.step_size + clamped(fraction, NEAREST, 1.0 - NEAREST) * width
 
 
 def _below(line: Line, low: Trial, high: Trial) -> float:
-    """A step short of one that is too high: a level one known by its loss alone, or a parabola's minimum."""
+    """A step short of one that is too high: a level one known by its loss alone, or by interpolation."""
     known = [
         trial.step_size
         for trial in line.trials.values()
         if low.step_size < trial.step_size < high.step_size and trial.slope is None and is_level(line, trial)
     ]
-    if known:
-        return max(known)
-    assert low.slope is not None
-    width = high.step_size - low.step_size
-    if not high.is_finite:
-        return low.step_size + FROM_NONFINITE * width
-    fraction = -low.slope * width / (2.0 * (high.loss - low.loss - low.slope * width))
-    return low.step_size + min(max(fraction, NEAREST), FARTHEST) * width
+    return max(known) if known else short_of(line, low, high)

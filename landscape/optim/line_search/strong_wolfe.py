@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from landscape.optim.line_search.conditions import ARMIJO, has_decreased, is_level, loss_tolerance
+from landscape.optim.line_search.interpolation import clamped, cubic_minimum, short_of, slope_zero
 from landscape.optim.line_search.line import Line, SearchResult, Trial
 from landscape.optim.line_search.proposals import Proposals, extended, first_with_slope, take_first
 from landscape.status import Status
 
 # A step that is too short is made this much longer at least and at most.
 LEAST_GROWTH, GROWTH = 1.1, 10.0
-# Least distance of a trial from either end of the interval, in parts of its length; part of the way to a point that is
-# not finite.
+# Least distance of a trial from either end of an interval between level points, in parts of its length.
 MARGIN = 0.1
 # An interval that two trials have left longer than this part is halved.
 ENOUGH = 0.66
@@ -49,13 +49,14 @@ class StrongWolfe:
     Notes
     -----
     About two gradients a step with ``c2=0.1``; ``"quadratic"`` comes as close to the minimum along a line with one
-    forward pass and one gradient. A trial that is not finite counts as too high: the next one is at a tenth of the way to
-    it, and no step is extended beyond half the way to one. Losses that differ by less than :math:`\epsilon` are not
-    compared: the slope tells on which side the minimum is.
+    forward pass and one gradient. A trial that is not finite counts as too high: the next one is at a tenth of the step
+    to it, or half way between it and a step that is finite, and no step is extended beyond that. Losses that differ by
+    less than :math:`\epsilon` are not compared: the slope tells on which side the minimum is.
 
     References
     ----------
     Nocedal, Wright (2006), Numerical Optimization, 2nd ed., algorithms 3.5 and 3.6, equation 3.59.
+    More, Thuente (1994), Line search algorithms with guaranteed sufficient decrease, ACM Trans. Math. Softw. 20(3).
     Al-Baali (1985), Descent property and global convergence of the Fletcher-Reeves method, IMA J. Numer. Anal. 5.
     """
 
@@ -129,24 +130,13 @@ def _slope(trial: Trial) -> float:
 
 
 def _inside(line: Line, low: Trial, high: Trial) -> float:
-    """A step between the two, not too close to either: the cubic's minimum, or the secant's where losses are level."""
+    """A step between the two: the cubic's minimum, or where the slope is zero if the losses are level with each other."""
+    if not is_level(line, high):
+        return short_of(line, low, high)
     width = high.step_size - low.step_size
-    if not high.is_finite:
-        return low.step_size + MARGIN * width
-    goes_up = _slope(high) * width > 0.0
-    if goes_up and abs(high.loss - low.loss) <= loss_tolerance(line):
-        fraction = _slope(low) / (_slope(low) - _slope(high))
+    slope, slope_at_1, rise = _slope(low) * width, _slope(high) * width, high.loss - low.loss
+    if slope_at_1 > 0.0 and abs(rise) <= loss_tolerance(line):
+        fraction = slope_zero(slope, slope_at_1)
     else:
-        fraction = _cubic_minimum(_slope(low) * width, _slope(high) * width, high.loss - low.loss)
-    return low.step_size + min(max(fraction, MARGIN), 1.0 - MARGIN) * width
-
-
-def _cubic_minimum(slope_at_0: float, slope_at_1: float, rise: float) -> float:
-    """Of the cubic through 0 with the slope there, and through ``rise`` at 1 with the slope there; 0.5 if it has none."""
-    d1 = slope_at_0 + slope_at_1 - 3.0 * rise
-    discriminant = d1 * d1 - slope_at_0 * slope_at_1
-    if not 0.0 <= discriminant < math.inf:
-        return 0.5
-    d2 = math.sqrt(discriminant)
-    bend = slope_at_1 - slope_at_0 + 2.0 * d2
-    return 1.0 - (slope_at_1 + d2 - d1) / bend if bend > 0.0 else 0.5
+        fraction = cubic_minimum(slope, slope_at_1, rise)
+    return low.step_size + clamped(fraction, MARGIN, 1.0 - MARGIN) * width

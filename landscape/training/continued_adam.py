@@ -1,0 +1,172 @@
+"""The honest controls of a second phase: Adam goes on, with a decayed learning rate or with full batches."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from landscape.problem import Problem
+from landscape.status import Status
+from landscape.tracking.history import Value
+from landscape.training.mini_batch_phase import MiniBatchPhase
+from landscape.training.phases import MiniBatches, Phase, Remaining, Tick
+
+_KINDS: dict[str, type[torch.optim.Optimizer]] = {
+    kind.__name__: kind for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RMSprop)
+}
+
+
+@dataclass(frozen=True)
+class ContinuedAdam:
+    r"""A second phase that goes on with the first phase's own optimiser, its moments included.
+
+    What every other second phase has to be compared with: a learning rate that decays costs nothing, and full batches show
+    what the batch alone does.
+
+    Parameters
+    ----------
+    schedule : {"cosine", "constant"}
+        "cosine": the learning rate falls from its value at the swap to 0 at the end of the run's budget (or of its epochs,
+        where it has no budget), as :math:`\tfrac12 (1 + \cos(\pi t))`, t the share that is spent.
+    lr : float, optional
+        To begin with. Default: that of the first phase.
+    batch_size : int or "full", optional
+        Samples per step. Default: that of the first phase.
+
+    Notes
+    -----
+    Where the first phase had no Adam, AdamW, NAdam or RMSprop, a new Adam begins. The run ends when the schedule does.
+
+    References
+    ----------
+    Loshchilov, Hutter (2017), SGDR: stochastic gradient descent with warm restarts, ICLR.
+
+    Examples
+    --------
+    >>> ContinuedAdam(batch_size="full", schedule="constant").describe()
+    'ContinuedAdam, schedule=constant, lr=None, batch_size=full'
+    """
+
+    schedule: Literal["cosine", "constant"] = "cosine"
+    lr: float | None = None
+    batch_size: int | Literal["full"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("cosine", "constant"):
+            raise ValueError(f"schedule={self.schedule!r} was given; it is 'cosine' or 'constant'.")
+        if self.lr is not None and not 0.0 < self.lr < math.inf:
+            raise ValueError(f"lr={self.lr} was given; it must be a positive number.")
+        if self.batch_size not in (None, "full") and not (isinstance(self.batch_size, int) and self.batch_size >= 1):
+            raise ValueError(f"batch_size={self.batch_size!r} was given; it is a number of at least 1, or 'full'.")
+
+    @property
+    def records(self) -> frozenset[str]:
+        """The mini-batches' own norms and losses."""
+        return MiniBatches().records
+
+    def start(self, problem: Problem, generator: torch.Generator) -> ContinuedAdamPhase:
+        """Make a new Adam, which goes on with another one's moments once it takes over."""
+        return ContinuedAdamPhase(problem, self, generator)
+
+    def describe(self) -> str:
+        """The settings as text."""
+        return f"ContinuedAdam, schedule={self.schedule}, lr={self.lr}, batch_size={self.batch_size}"
+
+
+class ContinuedAdamPhase(MiniBatchPhase):
+    """A running :class:`ContinuedAdam` phase."""
+
+    def __init__(self, problem: Problem, chosen: ContinuedAdam, generator: torch.Generator) -> None:
+        size = problem.num_samples if chosen.batch_size == "full" else chosen.batch_size or MiniBatches().batch_size
+        adam = torch.optim.Adam(problem.parameters, lr=chosen.lr or 1e-3)
+        super().__init__(problem, adam, MiniBatches(batch_size=size), generator)
+        self.chosen = chosen
+        self._schedule = _Schedule()
+
+    def take_over(self, first: Phase, remaining: Remaining) -> None:
+        """Go on with a copy of the first phase's optimiser, its moments and its batch size."""
+        before = getattr(first, "optimizer", None)
+        if type(before).__name__ in _KINDS:
+            self._make(type(before).__name__, copy.deepcopy(before.state_dict()))  # type: ignore[union-attr]
+            if self.chosen.lr is not None:
+                self._set_rates([self.chosen.lr] * len(self.optimizer.param_groups))
+        if self.chosen.batch_size is None and (size := getattr(getattr(first, "settings", None), "batch_size", None)):
+            self.settings = MiniBatches(batch_size=size)
+        # Orders as the first phase would have drawn them.
+        self._order = self.generator.get_state()
+        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        spent = self.problem.cost.gradient_equivalents
+        self._schedule = _Schedule(rates, spent, 0, remaining.gradient_equivalents, remaining.epochs)
+
+    def run_epoch(self, tick: Tick) -> bool:
+        """One pass, the learning rate following its schedule from step to step."""
+
+        def step_done(share: float) -> bool:
+            self._follow_schedule(share)
+            return tick(share)
+
+        return super().run_epoch(step_done)
+
+    def finish_epoch(self) -> dict[str, Value]:
+        """The pass's means, and whether it was the last one."""
+        columns = super().finish_epoch()
+        self._schedule.epochs_done += 1
+        self._follow_schedule(0.0)
+        if self.chosen.schedule == "cosine" and self._share(0.0) >= 1.0:
+            columns["status"] = Status.SCHEDULE_ENDED.name
+        return columns
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimiser with its kind, the pass in progress, and where the schedule stands."""
+        kind, schedule = type(self.optimizer).__name__, self._schedule
+        return {
+            **super().state_dict(),
+            "kind": kind,
+            "size": self.settings.batch_size,
+            "schedule": vars(schedule).copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self._make(state["kind"], state["optimizer"])
+        self.settings = MiniBatches(batch_size=state["size"])
+        self._schedule = _Schedule(**state["schedule"])
+        super().load_state_dict(state)
+
+    def _make(self, kind: str, state: dict[str, Any]) -> None:
+        self.optimizer = _KINDS[kind](self.problem.parameters)  # type: ignore[call-arg]
+        self.optimizer.load_state_dict(state)
+
+    def _set_rates(self, rates: list[float]) -> None:
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    def _follow_schedule(self, share_of_epoch: float) -> None:
+        if self.chosen.schedule == "cosine" and self._schedule.rates:
+            factor = 0.5 * (1.0 + math.cos(math.pi * min(1.0, self._share(share_of_epoch))))
+            self._set_rates([rate * factor for rate in self._schedule.rates])
+
+    def _share(self, share_of_epoch: float) -> float:
+        """What part of the schedule is over; 0 for a run without an end."""
+        schedule = self._schedule
+        if schedule.budget is not None:
+            spent = self.problem.cost.gradient_equivalents - schedule.spent_before
+            return spent / schedule.budget if schedule.budget > 0 else 1.0
+        if schedule.epochs is not None:
+            return (schedule.epochs_done + share_of_epoch) / schedule.epochs if schedule.epochs > 0 else 1.0
+        return 0.0
+
+
+@dataclass
+class _Schedule:
+    """What the learning rates follow, in plain numbers."""
+
+    rates: list[float] | None = None  # at the swap
+    spent_before: float = 0.0  # GE on the problem's ledger at the swap
+    epochs_done: int = 0
+    budget: float | None = None
+    epochs: int | None = None
