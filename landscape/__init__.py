@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from landscape.operators.choose import FiniteDifferenceWarning
     from landscape.operators.matrix import MatrixOperator
     from landscape.optim.conjugate_gradient import ConjugateGradient
+    from landscape.optim.lbfgs import LBFGS
+    from landscape.optim.newton_cg import NewtonCG
+    from landscape.optim.ssbroyden import SelfScaledBroyden
     from landscape.policies.custom import policy
     from landscape.probes.auditing.audit import audit
     from landscape.probes.certificate.certificate import Certificate, Verdict
@@ -76,6 +79,9 @@ _LOCATIONS = {
     "History": "landscape.tracking.history",
     "Status": "landscape.status",
     "ConjugateGradient": "landscape.optim.conjugate_gradient",
+    "LBFGS": "landscape.optim.lbfgs",
+    "SelfScaledBroyden": "landscape.optim.ssbroyden",
+    "NewtonCG": "landscape.optim.newton_cg",
     "Trainer": "landscape.training.trainer",
     "MiniBatches": "landscape.training.phases",
     "FullBatch": "landscape.training.phases",
@@ -97,6 +103,7 @@ _SUBMODULES = {
 }
 
 __all__ = [
+    "LBFGS",
     "Certificate",
     "ConjugateGradient",
     "Cost",
@@ -110,10 +117,12 @@ __all__ = [
     "MatrixOperator",
     "MiniBatches",
     "Monitor",
+    "NewtonCG",
     "NonRepeatableError",
     "Problem",
     "Replay",
     "SecondDerivativeError",
+    "SelfScaledBroyden",
     "Status",
     "TrainConfig",
     "Trainer",

@@ -168,6 +168,20 @@ class Problem(CurvatureMethods):
                 f"float64 was asked for, but {type(self.model).__name__} cannot be copied, or it or its loss fixes a dtype by "
                 "hand. Give a model and a loss that follow the dtype of their input, or stay with the model's own dtype."
             )
+        return Problem._around(objective)
+
+    def on_few_samples(self, num_samples: int) -> Problem:
+        """The same loss over the first samples only, for measurements of the model rather than of the data.
+
+        Parameters
+        ----------
+        num_samples : int
+            At most so many; the first batch where it cannot be cut. Charged to the same ledger.
+        """
+        return Problem._around(self.objective.on_few_samples(num_samples))
+
+    @staticmethod
+    def _around(objective: Objective) -> Problem:
         problem = Problem.__new__(Problem)
         problem.objective = objective
         problem._verifications = {}

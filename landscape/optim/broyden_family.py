@@ -184,12 +184,12 @@ def update_inverse_(H: Tensor, step: Tensor, change: Tensor, expected: float, fo
     mismatch = Mismatch(expected / found, spread / found, len(H))
     member = formula(mismatch)
     phi = (1.0 - member.theta) / mismatch.sigma(member.theta)
-    # u = Hy and s have their own units: the small matrix is that for u / h and s, which have the same.
+    # The matrix of rank two in terms of s and u / h, which has the units of s; the root keeps float32 from overflowing.
     small = torch.tensor(
         [[(phi - 1.0) * mismatch.h, -phi * mismatch.h], [-phi * mismatch.h, phi * mismatch.h + member.tau]],
         dtype=torch.float64,
-    ).div_(member.tau * found)
-    pair = torch.stack([product / mismatch.h, step], dim=1)
+    ).div_(member.tau)
+    pair = torch.stack([product / mismatch.h, step], dim=1).div_(math.sqrt(found))
     H.addmm_(pair @ small.to(H), pair.T, beta=1.0 / member.tau)
     return member
 

@@ -116,8 +116,8 @@ def capped_conjugate_gradient(
     -----
     With M the largest :math:`\|Hv\| / \|v\|` met, :math:`\kappa = (M + 2\epsilon) / \epsilon`,
     :math:`\tau = \sqrt\kappa / (\sqrt\kappa + 1)` and :math:`T = 4 \kappa^4 / (1 - \sqrt\tau)^2`, decay is slow where
-    :math:`\|r_j\| > \sqrt{T}\, \tau^{j/2} \|g\|`. This takes about :math:`\sqrt\kappa \log \kappa` iterations, hundreds
-    for a damping below a hundredth of ``||H||``; until then the iterates are kept.
+    :math:`\|r_j\| > \sqrt{T}\, \tau^{j/2} \|g\|`. With exact products the search directions nearly always show the negative
+    curvature first: this test is the safeguard behind the method's complexity bound.
 
     Differences from the paper: ``tolerance`` is compared with the residual itself (there with a third of it over
     :math:`\kappa`, for the sake of the complexity bound); the number of products is bounded; curvature within the
@@ -125,8 +125,8 @@ def capped_conjugate_gradient(
     decay is chosen by the conjugacy of the steps and then checked by one more product. With a preconditioner, the
     curvatures are still those of H, while the test of slow decay, whose theory has none, is left out.
 
-    Cost: one product an iteration. Memory: 5 vectors, and the iterates while slow decay may still occur. Dot products
-    are accumulated in float64.
+    Cost: one product an iteration. Memory: 6 vectors, and without a preconditioner all iterates. Dot products are
+    accumulated in float64.
 
     References
     ----------
@@ -248,7 +248,10 @@ class _Solver:
         self.num_products += 1
         curvature = dot(chosen, self.product(chosen)) / dot(chosen, chosen)
         self._see(curvature, 0.0)
-        return self.not_convex_along(chosen, curvature) if curvature < -self.damping else None
+        if curvature < -self.damping:
+            return self.not_convex_along(chosen, curvature)
+        self.iterates = None  # the products are not those of a symmetric matrix to rounding: do not ask again
+        return None
 
     def not_convex_along(self, direction: Tensor, curvature: float) -> CappedCGResult:
         """The end at a direction whose curvature is not above -damping."""

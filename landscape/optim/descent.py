@@ -206,6 +206,8 @@ class DescentOptimizer(FlatOptimizer):
             self._keep("direction", -scaled)
             self._remember(memory)
             self._keep("point", flatten(self._params))
+        elif not math.isnan(memory.first_step):  # what was taken over outlasts a start that is not finite
+            self.state[self._params[0]]["first_step"] = memory.first_step
         return memory
 
     def _refresh(self, counted: CountedClosure, before: Memory) -> Memory:

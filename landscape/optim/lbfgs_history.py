@@ -48,9 +48,13 @@ class LimitedMemory:
         w = R^{-1} S^\top v, \qquad
         H v = \gamma v + S\, R^{-\top} \left( (D + \gamma Y^\top Y) w - \gamma Y^\top v \right) - \gamma Y w.
 
-    Four products of a (size, n) matrix with a vector instead of 4 size dot products and sums, which one after the other
-    cost most of their time in being launched; two more for every new pair. All of them are accumulated in float64, the
-    small matrices are float64. *Memory:* 2 size n numbers in the dtype of the vectors.
+    Four products of a (size, n) matrix with a vector, and two more for every new pair, instead of 4 size dot products and
+    sums one after the other, each of which has to be launched and waited for. All are accumulated in float64, and the
+    small matrices are float64. (CPU, one thread, 100 pairs: 0.3 ms instead of 0.9 ms at n = 921 in float64, 1.0 ms instead
+    of 1.2 ms at n = 4,810 in float32; for very long float32 vectors turning them into float64 costs more than is gained, 41
+    ms instead of 24 ms at n = 156,000.)
+
+    *Memory:* 2 size n numbers in the dtype of the vectors, taken with the first pair.
 
     References
     ----------

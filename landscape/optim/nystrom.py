@@ -16,10 +16,10 @@ class NystromApproximation:
 
     Attributes
     ----------
-    vectors : Tensor of shape (n, rank)
-        U, orthonormal columns.
-    eigenvalues : Tensor of shape (rank,)
-        Descending, none below 0.
+    vectors : Tensor of shape (n, r)
+        U, orthonormal columns; r is the rank asked for, or less.
+    eigenvalues : Tensor of shape (r,)
+        Descending, none below 0; in the dtype of the vectors.
     lowest_curvature : float
         Smallest eigenvalue of the sketched matrix on the space of the test vectors: at least its own smallest one, so
         a negative number shows that it is not positive semidefinite.
@@ -53,7 +53,7 @@ class NystromApproximation:
                 f"damping={damping!r} with a smallest sketched eigenvalue of {float(self.eigenvalues[-1]):g} leaves a matrix "
                 "that cannot be inverted. Give a damping above 0."
             )
-        excess = (smallest / (self.eigenvalues + damping) - 1.0).to(self.vectors.dtype)
+        excess = (smallest / (self.eigenvalues.double() + damping) - 1.0).to(self.vectors.dtype)
 
         def apply(vector: Tensor) -> Tensor:
             return vector + self.vectors @ (excess * (self.vectors.T @ vector))
@@ -100,9 +100,9 @@ def nystrom(
 
     Notes
     -----
-    The shift :math:`\nu` is the rounding of the sketch, :math:`\sqrt n\, eps\, \|Y\|_F`. Where A is indefinite on the
-    test vectors, :math:`\nu` is raised by as much as makes it positive there; the eigenvalues then describe A's large
-    positive part, which is what a preconditioner is for.
+    The shift :math:`\nu` is the rounding of the sketch, :math:`\sqrt n\, eps\, \|Y\|_F`. The inverse is taken on the part of
+    the test space where A is above it, and, where A is indefinite on the test vectors, above the absolute value of its
+    most negative value there: what is kept is the large positive part of A, which is what a preconditioner is for.
 
     Cost: ``rank`` products; ``4 n rank^2`` operations. Memory: three times n x rank float64 numbers, then one in
     ``dtype``.
@@ -116,7 +116,7 @@ def nystrom(
     --------
     >>> A = torch.diag(torch.tensor([9.0, 4.0, 0.0, 0.0]))
     >>> nystrom(lambda v: A @ v, 4, 3, generator=torch.Generator().manual_seed(0)).eigenvalues[:2]
-    tensor([9.0000, 4.0000], dtype=torch.float64)
+    tensor([9.0000, 4.0000])
     """
     if not 1 <= rank <= size:
         raise ValueError(f"rank={rank!r} was given; it has to be between 1 and the number of coordinates, {size}.")
@@ -126,20 +126,14 @@ def nystrom(
     sketch = torch.stack([product(column.to(dtype).contiguous()).double() for column in test.T], dim=1)
     if not bool(torch.isfinite(sketch).all()):
         return None
-    core = test.T @ sketch
-    core = 0.5 * (core + core.T)
-    lowest = float(torch.linalg.eigvalsh(core)[0])
-    shift = math.sqrt(size) * torch.finfo(dtype).eps * max(float(sketch.norm()), torch.finfo(dtype).tiny)
-    shift += max(0.0, -lowest)
-    for _ in range(10):
-        shifted = core + shift * (test.T @ test)
-        factor, failed = torch.linalg.cholesky_ex(shifted)
-        if not int(failed):
-            break
-        shift *= 10.0
-    else:
-        return None
-    half = torch.linalg.solve_triangular(factor, (sketch + shift * test).T, upper=False).T
+    values, basis = torch.linalg.eigh(0.5 * (test.T @ sketch + sketch.T @ test))
+    lowest = float(values[0])
+    shift = math.sqrt(size) * float(torch.finfo(dtype).eps * sketch.norm())
+    kept = values > max(shift, -lowest)
+    if not bool(kept.any()):
+        return NystromApproximation(test[:, :1].to(dtype), test.new_zeros(1).to(dtype), lowest, rank)
+    basis = basis[:, kept]
+    half = (sketch + shift * test) @ basis / (values[kept] + shift).sqrt()
     vectors, singular, _ = torch.linalg.svd(half, full_matrices=False)
     eigenvalues = (singular.square() - shift).clamp_(min=0.0)
-    return NystromApproximation(vectors.to(dtype), eigenvalues, lowest, rank)
+    return NystromApproximation(vectors.to(dtype), eigenvalues.to(dtype), lowest, rank)

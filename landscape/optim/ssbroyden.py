@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from landscape.optim.broyden_family import UPDATES, UpdateFormula, update_inverse_
+from landscape.optim.broyden_family import UPDATES, UpdateFormula, bfgs, update_inverse_
 from landscape.optim.checks import look_up, name_of, whole_number
 from landscape.optim.descent import DescentOptimizer
 from landscape.optim.lbfgs_history import CURVATURE_RTOL, is_curved
@@ -74,8 +74,10 @@ class SelfScaledBroyden(DescentOptimizer):
     *First trial.* 1, except along steepest descent (the first step, and after a restart), where it is that of conjugate
     gradients.
 
-    *Start.* Before its first update H is :math:`\gamma I` with :math:`\gamma = s^\top y / y^\top y` (Nocedal, Wright 2006, eq.
-    6.20). H learns from a step if :math:`s^\top y > 10^{-8} \|s\| \|y\|`, and is dropped after a search that found nothing
+    *Start.* Before its first update, which is always that of BFGS, H is :math:`\gamma I` with
+    :math:`\gamma = s^\top y / y^\top y` (Nocedal, Wright 2006, eq. 6.20).
+
+    *Later.* H learns from a step if :math:`s^\top y > 10^{-8} \|s\| \|y\|`. It is dropped after a search that found nothing
     lower, if d is not finite, and if :math:`g^\top d > -10^{-8} \|g\| \|d\|`. ``loss_changed`` keeps it.
 
     *Memory.* n (n + 3) numbers between steps: 6.8 MB for 921 parameters in float64, 200 MB for 5000. *Cost* besides the
@@ -161,12 +163,14 @@ class SelfScaledBroyden(DescentOptimizer):
         return self._quasi_newton(gradient, Restart.LOSS_CHANGED)
 
     def _learn(self, step: Tensor, change: Tensor, expected: float) -> None:
-        # While there is a matrix, every step goes along -H g, hence what it expected; before, along -g.
-        if self._inverse is None:
-            scale = dot(step, change) / dot(change, change)
-            self._inverse = torch.eye(len(step), dtype=step.dtype, device=step.device).mul_(scale)
-            expected = dot(step, step) / scale
-        update_inverse_(self._inverse, step, change, expected, self._formula(self._options))
+        if self._inverse is not None:  # then the step went along -H g, hence what it expected
+            update_inverse_(self._inverse, step, change, expected, self._formula(self._options))
+            return
+        # A multiple of the identity is too short by far in most directions. Self-scaling would stretch it in all of them
+        # until it is right along this one, and spend many steps on taking that back.
+        scale = dot(step, change) / dot(change, change)
+        self._inverse = torch.eye(len(step), dtype=step.dtype, device=step.device).mul_(scale)
+        update_inverse_(self._inverse, step, change, dot(step, step) / scale, bfgs)
 
     def _quasi_newton(self, gradient: Tensor, otherwise: Restart) -> Plan:
         if self._inverse is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
+from landscape.cost import Cost
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import Value
@@ -30,8 +32,9 @@ class ContinuedAdam:
     Parameters
     ----------
     schedule : {"cosine", "constant"}
-        "cosine": the learning rate falls from its value at the swap to 0 at the end of the run's budget (or of its epochs,
-        where it has no budget), as :math:`\tfrac12 (1 + \cos(\pi t))`, t the share that is spent.
+        "cosine": the learning rate falls from its value at the swap to 0 at the end of the run, as
+        :math:`\tfrac12 (1 + \cos(\pi t))`; t is the spent share of the budget or of the epochs that were left at the swap,
+        whichever is larger.
     lr : float, optional
         To begin with. Default: that of the first phase.
     batch_size : int or "full", optional
@@ -40,6 +43,8 @@ class ContinuedAdam:
     Notes
     -----
     Where the first phase had no Adam, AdamW, NAdam or RMSprop, a new Adam begins. The run ends when the schedule does.
+    What is recorded counts towards the budget: if the last row costs the rest of it, the run ends with a rate that is not
+    quite 0. Full batches are mini-batches of all data at once, in memory and in the first phase's mode.
 
     References
     ----------
@@ -86,24 +91,30 @@ class ContinuedAdamPhase(MiniBatchPhase):
         super().__init__(problem, adam, MiniBatches(batch_size=size), generator)
         self.chosen = chosen
         self._schedule = _Schedule()
+        self._spent = Cost(problem.num_samples)  # since the swap
+        self._counted: Cost | None = None  # the problem's ledger when that was counted
 
     def take_over(self, first: Phase, remaining: Remaining) -> None:
-        """Go on with a copy of the first phase's optimiser, its moments and its batch size."""
+        """Go on with a copy of the first phase's optimiser, its moments, its batch size and its mode."""
         before = getattr(first, "optimizer", None)
-        if type(before).__name__ in _KINDS:
-            self._make(type(before).__name__, copy.deepcopy(before.state_dict()))  # type: ignore[union-attr]
+        if before is not None and type(before) in _KINDS.values():
+            self._make(type(before).__name__, self._positions(before), copy.deepcopy(before.state_dict()))
             if self.chosen.lr is not None:
                 self._set_rates([self.chosen.lr] * len(self.optimizer.param_groups))
-        if self.chosen.batch_size is None and (size := getattr(getattr(first, "settings", None), "batch_size", None)):
-            self.settings = MiniBatches(batch_size=size)
+        if isinstance(settings := getattr(first, "settings", None), MiniBatches):
+            size = settings.batch_size if self.chosen.batch_size is None else self.settings.batch_size
+            self.settings = MiniBatches(batch_size=size, mode=settings.mode)
         # Orders as the first phase would have drawn them.
         self._order = self.generator.get_state()
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-        spent = self.problem.cost.gradient_equivalents
-        self._schedule = _Schedule(rates, spent, 0, remaining.gradient_equivalents, remaining.epochs)
+        self._schedule = _Schedule(rates, 0, remaining.gradient_equivalents, remaining.epochs)
+        # Counted from the first step on: the evaluation at the swap is paid for by no budget.
+        self._spent, self._counted = Cost(self.problem.num_samples), None
 
     def run_epoch(self, tick: Tick) -> bool:
         """One pass, the learning rate following its schedule from step to step."""
+        if self._counted is None:
+            self._counted = self.problem.cost.copy()
 
         def step_done(share: float) -> bool:
             self._follow_schedule(share)
@@ -122,24 +133,35 @@ class ContinuedAdamPhase(MiniBatchPhase):
 
     def state_dict(self) -> dict[str, Any]:
         """The optimiser with its kind, the pass in progress, and where the schedule stands."""
-        kind, schedule = type(self.optimizer).__name__, self._schedule
+        self._count()
         return {
             **super().state_dict(),
-            "kind": kind,
-            "size": self.settings.batch_size,
-            "schedule": vars(schedule).copy(),
+            "kind": type(self.optimizer).__name__,
+            "positions": self._positions(self.optimizer),
+            "batches": {"batch_size": self.settings.batch_size, "mode": self.settings.mode},
+            "schedule": vars(self._schedule).copy(),
+            "spent": self._spent.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        self._make(state["kind"], state["optimizer"])
-        self.settings = MiniBatches(batch_size=state["size"])
+        self._make(state["kind"], state["positions"], state["optimizer"])
+        self.settings = MiniBatches(**state["batches"])
         self._schedule = _Schedule(**state["schedule"])
+        self._spent.load_state_dict(state["spent"])
+        self._counted = None  # the run is about to enter on the ledger what was spent before
         super().load_state_dict(state)
 
-    def _make(self, kind: str, state: dict[str, Any]) -> None:
-        self.optimizer = _KINDS[kind](self.problem.parameters)  # type: ignore[call-arg]
+    def _make(self, kind: str, positions: Sequence[Sequence[int]], state: dict[str, Any]) -> None:
+        """An optimiser with the same parameter groups, in that state."""
+        groups = [{"params": [self.problem.parameters[place] for place in group]} for group in positions]
+        self.optimizer = _KINDS[kind](groups)  # type: ignore[call-arg]
         self.optimizer.load_state_dict(state)
+
+    def _positions(self, optimizer: torch.optim.Optimizer) -> list[list[int]]:
+        """Which of the problem's parameters stand in which group."""
+        places = {id(parameter): place for place, parameter in enumerate(self.problem.parameters)}
+        return [[places[id(parameter)] for parameter in group["params"]] for group in optimizer.param_groups]
 
     def _set_rates(self, rates: list[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -150,15 +172,23 @@ class ContinuedAdamPhase(MiniBatchPhase):
             factor = 0.5 * (1.0 + math.cos(math.pi * min(1.0, self._share(share_of_epoch))))
             self._set_rates([rate * factor for rate in self._schedule.rates])
 
+    def _count(self) -> None:
+        """Bring what was spent up to date; in samples, so that a resumed run has the very same numbers."""
+        if self._counted is not None:
+            self._spent.add(self.problem.cost.since(self._counted))
+            self._counted = self.problem.cost.copy()
+
     def _share(self, share_of_epoch: float) -> float:
         """What part of the schedule is over; 0 for a run without an end."""
+        self._count()
         schedule = self._schedule
+        shares = [0.0]
         if schedule.budget is not None:
-            spent = self.problem.cost.gradient_equivalents - schedule.spent_before
-            return spent / schedule.budget if schedule.budget > 0 else 1.0
+            shares.append(self._spent.gradient_equivalents / schedule.budget if schedule.budget > 0 else 1.0)
         if schedule.epochs is not None:
-            return (schedule.epochs_done + share_of_epoch) / schedule.epochs if schedule.epochs > 0 else 1.0
-        return 0.0
+            done = schedule.epochs_done + share_of_epoch
+            shares.append(done / schedule.epochs if schedule.epochs > 0 else 1.0)
+        return max(shares)
 
 
 @dataclass
@@ -166,7 +196,6 @@ class _Schedule:
     """What the learning rates follow, in plain numbers."""
 
     rates: list[float] | None = None  # at the swap
-    spent_before: float = 0.0  # GE on the problem's ledger at the swap
     epochs_done: int = 0
-    budget: float | None = None
-    epochs: int | None = None
+    budget: float | None = None  # GE that were left at the swap
+    epochs: int | None = None  # that were left at the swap

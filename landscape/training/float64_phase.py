@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ class Float64Phase:
     """A phase at work on a float64 copy of the model, which the model follows after every epoch.
 
     The copy's parameters are what counts: the model's are the same, rounded. Where the model was moved by somebody else,
-    the copy follows the model.
+    the copy follows the model; its buffers, and parameters that are not varied, are always the model's.
 
     Parameters
     ----------
@@ -94,9 +95,23 @@ class Float64Phase:
         """Put the copy where the model is, unless the model is where the copy rounds to."""
         if not self._is_followed():
             self.precise.set_params(self.problem.params().double())
+        # The rest is never changed here, but may have been since the copy was made: running means by the first phase,
+        # everything by a checkpoint.
+        varied = {id(parameter) for parameter in self.precise.parameters}
+        with torch.no_grad():
+            for copied, original in zip(_tensors_of(self.precise), _tensors_of(self.problem), strict=True):
+                if id(copied) not in varied:
+                    copied.copy_(original)
 
     def _rounded(self, step: Step) -> Step:
+        """The step in the model's dtype."""
+
         def rounded(vector: Tensor | None) -> Tensor | None:
             return None if vector is None else vector.to(self.problem.layout.dtype)
 
         return replace(step, gradient=rounded(step.gradient), before=rounded(step.before), after=rounded(step.after))
+
+
+def _tensors_of(problem: Problem) -> Iterator[Tensor]:
+    """All parameters and buffers of a model, in an order that its copies have too."""
+    return itertools.chain(problem.model.parameters(), problem.model.buffers())

@@ -102,9 +102,8 @@ class SampledBatch:
     @property
     def records(self) -> frozenset[str]:
         """What the steps tell."""
-        return frozenset(
-            {"loss_running", "gradient_norm_mean_batch", "step_size", "status", "sample_size", "sample_noise"}
-        )
+        steps = {"loss_running", "gradient_norm_mean_batch", "step_size", "step_curvature", "status"}
+        return frozenset(steps | {"sample_size", "sample_noise"})
 
     def start(self, problem: Problem, generator: torch.Generator) -> SampledBatchPhase:
         """Make the optimiser on the problem's parameters; the samples are drawn in orders that the generator's seed gives."""
@@ -176,7 +175,8 @@ class SampledBatchPhase(FullBatchPhase):
         if self._last_was_full:
             columns.update(super().finish_epoch(), sample_noise=0.0)
         else:
-            columns.update(loss=self._loss_if_cheap(), gradient_norm=None, step_size=float(last.step_size))
+            columns.update(loss=self._loss_if_cheap(), gradient_norm=None)
+            columns.update(step_size=float(last.step_size), step_curvature=float(last.curvature))
             # A sample that has nothing more to give is exchanged: the run goes on.
             columns["status"] = (Status.SEARCH_FAILED if last.status in _EXHAUSTED else last.status).name
         progress.losses, progress.norms = [], []

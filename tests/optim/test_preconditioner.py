@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Callable, Mapping
@@ -12,16 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from landscape.operators.matrix import MatrixOperator
 from landscape.optim.conjugate_gradient import ConjugateGradient
+from landscape.optim.lbfgs import LBFGS
 from landscape.optim.preconditioner import (
     AsymmetricPreconditionerError,
     DiagonalPreconditioner,
     FunctionPreconditioner,
+    PreconditionedOperator,
     Preconditioner,
     RitzPreconditioner,
     as_preconditioner,
     from_adam,
     restored,
+    ritz_preconditioner,
     saved,
 )
 from tests.optim.known_losses import Counting, parameter, positive_definite, rosenbrock, wood
@@ -248,29 +253,85 @@ def test_pairs_that_are_rounding_are_left_out() -> None:
     torch.testing.assert_close(dense(made), torch.eye(N).double())
 
 
+@pytest.mark.parametrize("with_base", [False, True])
+def test_lanczos_measures_the_leading_pairs_in_the_variables_of_the_base(with_base: bool) -> None:
+    """All n products make the Ritz pairs exact: Parlett (1998), chapter 13."""
+    base = DiagonalPreconditioner(numbers(N).exp()) if with_base else None
+    D = torch.eye(N).double() if base is None else torch.diag(base.diagonal)
+    scaled, _, _ = hessian_with([-40.0, -0.5, 0.01, 1.0, 2.0, 9.0, 300.0])
+    operator = MatrixOperator(torch.linalg.inv(D) @ scaled @ torch.linalg.inv(D))
+    made = ritz_preconditioner(operator, 3, base=base, num_matvecs=N)
+    assert operator.num_matvecs == N
+    found = torch.linalg.eigvalsh(PreconditionedOperator(operator, made).to_dense())
+    expected = torch.tensor([-9.0, -0.5, 0.01, 1.0, 2.0, 9.0, 9.0], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_no_more_is_spent_than_asked_for_and_unconverged_pairs_still_make_a_metric() -> None:
+    generator = torch.Generator().manual_seed(0)
+    operator = MatrixOperator(positive_definite(60, 1e6, generator))
+    made = ritz_preconditioner(operator, 4, num_matvecs=4, generator=generator)
+    assert (operator.num_matvecs, len(made.gains)) == (4, 4)
+    ends = torch.linalg.eigvalsh(PreconditionedOperator(operator, made).to_dense())
+    before = torch.linalg.eigvalsh(operator.to_dense())
+    assert 0 < float(ends[-1] / ends[0]) < float(before[-1] / before[0])
+
+
+def test_pairs_that_are_noise_are_not_kept() -> None:
+    x = numbers(N)
+    made = ritz_preconditioner(MatrixOperator(torch.outer(x, x)), 5, num_matvecs=N)
+    assert len(made.gains) == 1
+
+
+def test_without_curvature_or_finite_products_there_is_nothing_to_measure() -> None:
+    class Broken(MatrixOperator):
+        def _matvec(self, vector: Tensor) -> Tensor:
+            return super()._matvec(vector) / 0
+
+    assert ritz_preconditioner(MatrixOperator(torch.zeros(N, N)), 2) is None
+    assert ritz_preconditioner(Broken(torch.eye(N)), 2) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_pairs": 0}, "num_pairs=0 and num_matvecs=None"),
+        ({"num_pairs": 5, "num_matvecs": 4}, "num_pairs=5 and num_matvecs=4.*a product for each"),
+        ({"base": DiagonalPreconditioner(torch.ones(3))}, "base scales 3 parameters in torch.float32"),
+    ],
+)
+def test_a_measurement_that_cannot_be_made_is_refused_before_any_product(settings, message) -> None:
+    operator = MatrixOperator(torch.eye(N))
+    with pytest.raises(ValueError, match=message):
+        ritz_preconditioner(operator, **settings)
+    assert operator.num_matvecs == 0
+
+
 # -- the optimiser ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line_search", ["quadratic", "golden"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        ConjugateGradient,
+        functools.partial(ConjugateGradient, line_search="golden"),
+        functools.partial(ConjugateGradient, line_search="hager-zhang"),
+        functools.partial(LBFGS, history=3),
+    ],
+    ids=["cg", "cg-golden", "cg-hager-zhang", "lbfgs"],
+)
 @pytest.mark.parametrize(("loss", "start"), [(rosenbrock, [-1.2, 1.0, 0.5, 0.3]), (wood, [-3.0, -1.0, -3.0, -1.0])])
-def test_preconditioned_cg_is_plain_cg_after_the_substitution(
-    line_search: str, loss: object, start: list[float]
-) -> None:
+def test_a_preconditioned_method_is_the_plain_one_after_the_substitution(make, loss, start) -> None:
     """With S of powers of two the substitution is exact in floating point, so the runs agree to the last bit."""
     S = torch.tensor([2.0, 0.5, 1.0, 0.125], dtype=torch.float64)
     x, y = parameter(start), parameter(torch.tensor(start, dtype=torch.float64) / S)
-    in_x = ConjugateGradient([x], line_search=line_search, precond=S**2)
-    in_y = ConjugateGradient([y], line_search=line_search, precond=None)
+    in_x, in_y = make([x], precond=S**2), make([y], precond=None)
     closure_x, closure_y = Counting(loss, x), Counting(lambda y: loss(S * y), y)
     for _ in range(12):
         in_x.step(closure_x)
         in_y.step(closure_y)
         assert torch.equal(x, S * y)
-        assert (in_x.last.loss, in_x.last.beta, in_x.last.step_size) == (
-            in_y.last.loss,
-            in_y.last.beta,
-            in_y.last.step_size,
-        )
+        assert (in_x.last.loss, in_x.last.step_size) == (in_y.last.loss, in_y.last.step_size)
         torch.testing.assert_close(x.grad, y.grad / S)
     assert in_x.last.loss < 0.1 * closure_x.losses[0]
 

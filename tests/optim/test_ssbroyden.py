@@ -71,15 +71,14 @@ def test_known_minima_are_reached(problem, line_search, update):
     torch.testing.assert_close(x.detach(), torch.tensor(minimum, dtype=x.dtype), rtol=1e-6, atol=1e-6)
 
 
-def test_bfgs_takes_the_steps_of_lbfgs_with_a_history_that_never_fills_up_to_its_start():
-    """The two differ in nothing but the multiple of the identity that H begins with: one for ever, or a new one each step."""
+def test_the_second_step_of_bfgs_is_that_of_lbfgs():
+    """They differ in the multiple of the identity that H begins with: the first one for ever, or a new one each step."""
     ends = []
-    for optimizer_class in (lambda params: SelfScaledBroyden(params, "bfgs"), LBFGS):
+    for update_or_history, optimizer_class in (("bfgs", SelfScaledBroyden), (10, LBFGS)):
         x = parameter([-1.2, 1.0, 0.5])
-        optimizer = optimizer_class([x])
-        run(optimizer, Counting(rosenbrock, x), 2)
+        run(optimizer_class([x], update_or_history), Counting(rosenbrock, x), 2)
         ends.append(x.detach().clone())
-    assert torch.equal(*ends) or torch.allclose(*ends, rtol=1e-12)
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-12)
 
 
 @given(
@@ -134,16 +133,17 @@ def test_a_step_along_negative_curvature_is_reported_and_teaches_nothing():
 
 def test_a_loss_replaced_by_a_similar_one_keeps_the_inverse_hessian():
     generator = torch.Generator().manual_seed(7)
-    A, b = positive_definite(10, 300.0, generator), torch.randn(10, dtype=torch.float64, generator=generator)
+    A, b = positive_definite(10, 30.0, generator), torch.randn(10, dtype=torch.float64, generator=generator)
     x = parameter(torch.zeros(10))
-    optimizer = SelfScaledBroyden([x])
-    run(optimizer, Counting(lambda x: 0.5 * x @ A @ x - b @ x, x), 40)
+    optimizer = SelfScaledBroyden([x], "bfgs", "quadratic")
+    run(optimizer, Counting(lambda x: 0.5 * x @ A @ x - b @ x, x), 10)
     similar = Counting(lambda x: 0.5 * x @ A @ x - 1.1 * b @ x, x)
     optimizer.loss_changed()
     optimizer.step(similar)
     assert optimizer.last.restart is None
     assert optimizer.last.num_gradients == 2
-    assert (A @ x.detach() - 1.1 * b).norm() < 0.1 * (0.1 * b).norm()  # nearly Newton's step
+    # Ten exact steps have taught all there is to know: the first direction is Newton's.
+    assert (A @ x.detach() - 1.1 * b).norm() < 1e-3 * (0.1 * b).norm()
 
 
 class FaultyAt(Counting):
@@ -198,7 +198,7 @@ def two_tensors(dtype: torch.dtype) -> list[torch.Tensor]:
 @pytest.mark.parametrize("line_search", ["hager-zhang", "quadratic"])
 @pytest.mark.parametrize("precond", [None, [torch.tensor([0.1, 1.0, 2.0]), torch.tensor([[1.0, 0.5]])]])
 def test_a_resumed_run_is_bit_identical(num_steps, dtype, line_search, precond):
-    """k steps, a file, and more steps."""
+    """Some steps, a file, and more steps."""
     if precond is not None:
         precond = [part.to(dtype) for part in precond]
     params = two_tensors(dtype)
@@ -236,19 +236,19 @@ def test_a_copy_goes_on_as_the_original(duplicate):
     assert torch.equal(x, y)
 
 
-def davidon_fletcher_powell(mismatch: Mismatch) -> Member:
-    return Member(theta=1.0, tau=1.0)
+def towards_dfp(mismatch: Mismatch) -> Member:
+    return Member(theta=0.2, tau=1.0)
 
 
 def test_a_function_for_the_update_is_used_and_has_to_be_given_again_with_a_checkpoint():
     x = parameter([-1.2, 1.0])
-    optimizer = SelfScaledBroyden([x], davidon_fletcher_powell)
+    optimizer = SelfScaledBroyden([x], towards_dfp)
     run(optimizer, Counting(rosenbrock, x), 100, until=1e-8)
     assert optimizer.last.gradient_norm <= 1e-8
     state = optimizer.state_dict()
-    with pytest.raises(ValueError, match="update='davidon_fletcher_powell'"):
+    with pytest.raises(ValueError, match="update='towards_dfp'"):
         SelfScaledBroyden([parameter([-1.2, 1.0])]).load_state_dict(state)
-    SelfScaledBroyden([parameter([-1.2, 1.0])], davidon_fletcher_powell).load_state_dict(state)
+    SelfScaledBroyden([parameter([-1.2, 1.0])], towards_dfp).load_state_dict(state)
 
 
 def test_more_parameters_than_a_dense_matrix_is_meant_for_are_refused_with_the_memory_that_it_takes():

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import landscape as ls
+from landscape.optim.lbfgs import LBFGS
 from landscape.policies import AfterEpochs
 from landscape.status import Status
 from landscape.training.norm_test import norm_test
@@ -130,13 +131,14 @@ def test_the_sample_grows_when_the_norm_test_fails_on_a_fresh_one_and_never_shri
 
 
 def test_it_goes_down_to_the_minimum_over_all_data():
-    problem = noisy_problem()
-    rows = finish(started(problem, theta=0.5), 60)
-    assert rows[0]["sample_size"] < rows[-1]["sample_size"] == 400
-    exact = noisy_problem()
-    finish(started(exact, batch=400), 100)
-    assert float(problem.loss()) == pytest.approx(float(exact.loss()), rel=1e-3)
-    assert float(problem.gradient().norm()) < 1e-2
+    """Least squares have one minimum, which is found exactly in the end."""
+    inputs, targets = (part[:200] for part in noisy_problem().batches.tensors)
+    problem = ls.Problem(nn.Linear(4, 2).double(), F.mse_loss, (inputs, targets))
+    rows = finish(started(problem, theta=0.5), 40)
+    assert rows[0]["sample_size"] < rows[-1]["sample_size"] == 200
+    biased = torch.cat([inputs, torch.ones(200, 1, dtype=inputs.dtype)], dim=1)
+    residual = biased @ torch.linalg.lstsq(biased, targets).solution - targets
+    assert float(problem.loss()) == pytest.approx(float(residual.square().mean()), rel=1e-12)
 
 
 def test_the_loss_over_all_data_is_recorded_for_a_twentieth_of_the_steps_and_skipped_otherwise():
@@ -158,7 +160,11 @@ def test_the_loss_over_all_data_is_recorded_for_a_twentieth_of_the_steps_and_ski
     assert 0.02 < measured / spent <= 0.05
 
 
-@pytest.mark.parametrize("settings", [{"batch": 40}, {"theta": 0.6, "first_size": 32}, {"batch": 390}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"batch": 40}, {"theta": 0.6, "first_size": 32}, {"batch": 390}, {"batch": 60, "optimizer": LBFGS}],
+    ids=["fixed", "growing", "nearly all", "L-BFGS"],
+)
 @pytest.mark.parametrize("stop_after", [1, 4, 7])
 def test_a_phase_saved_between_two_steps_goes_on_bit_for_bit(settings, stop_after):
     def run(saved_at: int | None) -> tuple[torch.Tensor, list[dict], ls.Problem]:
@@ -237,6 +243,19 @@ def test_a_sample_that_is_fitted_exactly_is_exchanged_for_a_larger_one():
     rows = finish(phase, 25)
     assert rows[-1]["sample_size"] == 60
     assert all(row["status"] not in ("CONVERGED", "STALLED") for row in rows if row["sample_size"] < 60)
+
+
+def test_a_copy_of_the_model_in_float64_takes_samples_of_given_batches():
+    """In float32 the batches are drawn whole, and so they are behind the conversion."""
+    inputs, targets = (part.float() for part in regression_data(60))
+    batches = list(zip(inputs.split(10), targets.split(10), strict=True))
+    torch.manual_seed(0)
+    problem = ls.Problem(nn.Linear(4, 2), F.mse_loss, batches)
+    before = float(problem.loss())
+    phase = FullBatch(LBFGS, batch=25, dtype="float64").start(problem, torch.Generator())
+    assert phase.run_epoch(lambda _: False)
+    assert phase.finish_epoch()["sample_size"] == 30
+    assert float(problem.loss()) < before
 
 
 def test_settings_and_optimisers_that_do_not_fit_are_refused():

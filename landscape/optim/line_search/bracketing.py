@@ -47,10 +47,12 @@ def bracket(line: Line, a: Trial, b: Trial, limit: int) -> Triple:
                 return b, u, c
             if u.loss > b.loss:
                 return a, b, u
+            if len(line.trials) >= limit:
+                break
             u = line.forward(farther)
         elif (c.step_size - vertex) * (vertex - furthest) > 0.0:  # beyond c, within the limit
             u = line.forward(vertex)
-            if u.loss < c.loss:
+            if u.loss < c.loss and len(line.trials) < limit:
                 b, c, u = c, u, line.forward(u.step_size + GOLD * (u.step_size - c.step_size))
         elif (vertex - furthest) * (furthest - c.step_size) >= 0.0:  # beyond the limit
             u = line.forward(furthest)

@@ -10,10 +10,8 @@ from landscape.optim.line_search.bracketing import Triple, first_bracket
 from landscape.optim.line_search.line import Line, SearchResult, Trial
 from landscape.status import Status
 
-# Press et al. (1992), Numerical Recipes in C, 2nd ed., section 10.2: the golden section, and an absolute tolerance for a
-# minimum at a step size of 0.
+# Press et al. (1992), Numerical Recipes in C, 2nd ed., section 10.2.
 CGOLD = 0.3819660
-ZEPS = 1e-10
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,30 @@ class Brent:
     Notes
     -----
     Differences from the book are those of :class:`GoldenSection`: nothing is computed twice, and a trial that is not
-    finite counts as +inf, so that no parabola passes through it.
+    finite counts as +inf, so that no parabola passes through it. The book's absolute tolerance of 1e-10, made for a
+    minimum at 0, is left out: along a steep direction every step size may be smaller.
 
     References
     ----------
     Brent (1973), Algorithms for Minimization without Derivatives, chapter 5.
     Press, Teukolsky, Vetterling, Flannery (1992), Numerical Recipes in C, 2nd ed., sections 10.1, 10.2, 10.5.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from landscape.optim.conjugate_gradient import ConjugateGradient
+    >>> x = torch.tensor([3.0, -2.0], dtype=torch.float64, requires_grad=True)
+    >>> optimizer = ConjugateGradient([x], line_search=Brent(xtol=0.01))
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = torch.cosh(x[0]) + 5 * x[1] ** 2
+    ...     if loss.requires_grad:
+    ...         loss.backward()
+    ...     return loss
+    >>> for _ in range(15):
+    ...     loss = optimizer.step(closure)
+    >>> bool(x.abs().max() < 1e-3)
+    True
     """
 
     xtol: float = 0.1
@@ -118,7 +134,7 @@ def minimise(line: Line, triple: Triple, xtol: float, limit: int) -> Trial:
     state = _Bracket(low, high, best, best, best)
     for _ in range(limit - len(line.trials)):
         x = state.best.step_size
-        tol = xtol * abs(x) + ZEPS
+        tol = xtol * abs(x)
         if abs(x - 0.5 * (state.low + state.high)) <= 2.0 * tol - 0.5 * (state.high - state.low):
             break
         moved, moved_before = state.step(tol)

@@ -12,8 +12,6 @@ from landscape.optim.line_search.line import Line, SearchResult, Trial
 from landscape.optim.line_search.proposals import Proposals, extended, first_with_slope, take_first
 from landscape.status import Status
 
-# A step that is too short is made this much longer at least and at most.
-LEAST_GROWTH, GROWTH = 1.1, 10.0
 # Hager, Zhang (2005), section 5 (gamma): an interval that two secant steps leave longer than this part is halved.
 GAMMA = 0.66
 Interval = tuple[Trial, Trial]
@@ -38,7 +36,8 @@ class HagerZhang:
     Parameters
     ----------
     sigma : float, default 0.9
-        Largest part of the slope that may be left, from ``delta`` to 1. Smaller is closer to an exact search.
+        Largest part of the slope that may be left, from ``delta`` to 1. Smaller is closer to an exact search. The default
+        suits quasi-Newton directions; conjugate gradients, whose directions rely on it, need 0.4 or less.
     delta : float, default 0.1
         Least part of the promised decrease that is enough, between 0 and 0.5.
     max_evaluations : int, default 20
@@ -63,6 +62,23 @@ class HagerZhang:
     Hager, Zhang (2005), A new conjugate gradient method with guaranteed descent and an efficient line search, SIAM J.
     Optim. 16(1), section 4. Hager, Zhang (2006), Algorithm 851: CG_DESCENT, ACM Trans. Math. Softw. 32(1).
     More, Thuente (1994), Line search algorithms with guaranteed sufficient decrease, ACM Trans. Math. Softw. 20(3).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from landscape.optim.conjugate_gradient import ConjugateGradient
+    >>> x = torch.tensor([3.0, -2.0], dtype=torch.float64, requires_grad=True)
+    >>> optimizer = ConjugateGradient([x], line_search=HagerZhang(sigma=0.4))
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = torch.cosh(x[0]) + 5 * x[1] ** 2
+    ...     if loss.requires_grad:
+    ...         loss.backward()
+    ...     return loss
+    >>> for _ in range(15):
+    ...     loss = optimizer.step(closure)
+    >>> bool(x.abs().max() < 1e-3)
+    True
     """
 
     sigma: float = SIGMA
@@ -112,7 +128,7 @@ def _bracket(line: Line, step: float) -> Narrowing:
         if not is_level(line, trial) or _goes_up(trial):
             return (yield from _replaced(line, low, trial, trial))
         before, low = low, trial
-        step = extended(line, before, low, LEAST_GROWTH, GROWTH)
+        step = extended(line, before, low)
 
 
 def _secant_pair(line: Line, interval: Interval) -> Narrowing:

@@ -49,13 +49,15 @@ def slope_zero(slope: float, slope_at_1: float) -> float:
 
 def cubic_minimum(slope: float, slope_at_1: float, rise: float) -> float:
     """Of the cubic with these slopes at 0 and 1 (Nocedal, Wright 2006, equation 3.59); the middle if there is none."""
-    d1 = slope + slope_at_1 - 3.0 * rise
-    discriminant = d1 * d1 - slope * slope_at_1
+    bend = slope + slope_at_1 - 3.0 * rise + slope
+    last = slope_at_1 - slope + 2.0 * bend
+    discriminant = bend * bend - slope * last
     if not 0.0 <= discriminant < math.inf:
         return 0.5
-    d2 = math.sqrt(discriminant)
-    bend = slope_at_1 - slope + 2.0 * d2
-    return 1.0 - (slope_at_1 + d2 - d1) / bend if bend > 0.0 else 0.5
+    root = math.sqrt(discriminant)
+    if bend <= 0.0:  # of two equal formulas the one that subtracts nothing
+        return slope / (bend - root) if bend < root else 0.5
+    return (bend + root) / last if last > 0.0 else 0.5
 
 
 def clamped(fraction: float, margin: float, most: float) -> float:

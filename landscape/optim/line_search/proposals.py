@@ -9,6 +9,9 @@ from landscape.optim.line_search.conditions import is_level
 from landscape.optim.line_search.line import Line, SearchResult, Trial
 from landscape.status import Status
 
+# Bounds of how much longer a step is made that is too short.
+LEAST_GROWTH, LEAST_GROWTH_AGAIN, GROWTH = 1.1, 2.0, 10.0
+
 Proposals = Generator[float, Trial, None]
 """Yields step sizes, is sent the trials there, and never ends: it says that it is stuck by repeating itself."""
 
@@ -67,14 +70,17 @@ def first_with_slope(line: Line, step_size: float) -> Trial | None:
     return None if finite is None else line.gradient(finite.step_size)
 
 
-def extended(line: Line, before: Trial, trial: Trial, least: float, most: float) -> float:
+def extended(line: Line, before: Trial, trial: Trial) -> float:
     """A longer step than ``trial``, which still goes down: to where the secant of the two slopes is zero.
 
-    Between ``least`` and ``most`` times as long, and not beyond half the way to a point known not to be finite.
+    At most ten times as long, and not beyond half the way to a point known not to be finite. The second such step and any
+    later one is at least twice as long: the slope is no straight line then.
     """
     assert before.slope is not None
     assert trial.slope is not None
     size = trial.step_size
+    width = size - before.step_size
     bend = trial.slope - before.slope
-    step = size - trial.slope * (size - before.step_size) / bend if bend > 0.0 else math.inf
-    return min(max(step, least * size), most * size, size + 0.5 * (line.barrier - size))
+    step = size - trial.slope / bend * width if bend > 0.0 else math.inf
+    least = LEAST_GROWTH if before is line.start else LEAST_GROWTH_AGAIN
+    return min(max(step, least * size), GROWTH * size, size + 0.5 * (line.barrier - size))

@@ -12,8 +12,6 @@ from landscape.optim.line_search.line import Line, SearchResult, Trial
 from landscape.optim.line_search.proposals import Proposals, extended, first_with_slope, take_first
 from landscape.status import Status
 
-# A step that is too short is made this much longer at least and at most.
-LEAST_GROWTH, GROWTH = 1.1, 10.0
 # Least distance of a trial from either end of an interval between level points, in parts of its length.
 MARGIN = 0.1
 # An interval that two trials have left longer than this part is halved.
@@ -28,7 +26,7 @@ class StrongWolfe:
 
     .. math:: \varphi(\alpha) \le \varphi(0) + c_1 \alpha \varphi'(0), \qquad |\varphi'(\alpha)| \le c_2 |\varphi'(0)|.
 
-    Where rounding hides the decrease, any :math:`\varphi(\alpha) \le \varphi(0) + \epsilon` will do for the first, with
+    Where rounding can hide the decrease, :math:`|\varphi(\alpha) - \varphi(0)| \le \epsilon`, the second is enough, with
     :math:`\epsilon = \max(10^{-6}, 4\, eps)\, |\varphi(0)|` as in Hager and Zhang's approximate Wolfe conditions.
 
     Parameters
@@ -58,6 +56,23 @@ class StrongWolfe:
     Nocedal, Wright (2006), Numerical Optimization, 2nd ed., algorithms 3.5 and 3.6, equation 3.59.
     More, Thuente (1994), Line search algorithms with guaranteed sufficient decrease, ACM Trans. Math. Softw. 20(3).
     Al-Baali (1985), Descent property and global convergence of the Fletcher-Reeves method, IMA J. Numer. Anal. 5.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from landscape.optim.conjugate_gradient import ConjugateGradient
+    >>> x = torch.tensor([3.0, -2.0], dtype=torch.float64, requires_grad=True)
+    >>> optimizer = ConjugateGradient([x], line_search=StrongWolfe(c2=0.4))
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = torch.cosh(x[0]) + 5 * x[1] ** 2
+    ...     if loss.requires_grad:
+    ...         loss.backward()
+    ...     return loss
+    >>> for _ in range(15):
+    ...     loss = optimizer.step(closure)
+    >>> bool(x.abs().max() < 1e-3)
+    True
     """
 
     c1: float = ARMIJO
@@ -67,9 +82,9 @@ class StrongWolfe:
 
     def __post_init__(self) -> None:
         """Check the constants."""
-        if not 0.0 < self.c1 < self.c2 < 1.0:
+        if not 0.0 < self.c1 <= self.c2 < 1.0:
             raise ValueError(
-                f"c1={self.c1!r} and c2={self.c2!r} were given; 0 < c1 < c2 < 1 is needed for a step that satisfies both "
+                f"c1={self.c1!r} and c2={self.c2!r} were given; 0 < c1 <= c2 < 1 is needed for a step that satisfies both "
                 "conditions to exist."
             )
         if self.max_evaluations < 1:
@@ -84,10 +99,11 @@ class StrongWolfe:
         return take_first(line, self._steps(line, first.step_size), self.accepts, limit)
 
     def accepts(self, line: Line, trial: Trial) -> bool:
-        """The strong Wolfe conditions, or, where the loss is level, the one on the slope."""
+        """The strong Wolfe conditions, or, where rounding can hide the decrease, the one on the slope."""
         if trial.slope is None or not abs(trial.slope) <= self.c2 * abs(line.slope_at_start):
             return False
-        return has_decreased(line, trial, self.c1) or is_level(line, trial)
+        is_hidden = abs(trial.loss - line.start.loss) <= loss_tolerance(line)
+        return has_decreased(line, trial, self.c1) or is_hidden
 
     def _steps(self, line: Line, step: float) -> Proposals:
         """Longer and longer steps from the start until an acceptable one lies between the last two; then zoom."""
@@ -99,7 +115,7 @@ class StrongWolfe:
             if _slope(trial) >= 0.0:
                 low, trial = trial, low
                 break
-            step = extended(line, low, trial, LEAST_GROWTH, GROWTH)
+            step = extended(line, low, trial)
             low = trial
         yield from self._zoom(line, low, trial)
 

@@ -115,7 +115,8 @@ def from_adam(
 
     References
     ----------
-    Kingma, Ba (2015), Adam, arXiv:1412.6980: the diagonal as an estimate of the curvature's, section 4.
+    Kingma, Ba (2015), Adam, arXiv:1412.6980: v as an estimate of the diagonal of the Fisher
+    matrix, and why its root is the more careful scale, section 5.
 
     Examples
     --------
