@@ -169,7 +169,7 @@ class Snapshot:
         """Steps of the second phase's optimiser from a copy of x: one run of them, which all trackers share."""
         if self._trial is None:
             self.verify_other_points()
-            self._trial = SecondPhaseTrial(self.problem, self.params, self._second)
+            self._trial = SecondPhaseTrial(self.problem, self.params, self._second, first=self.optimizer)
         return self._trial
 
     def verify_other_points(self) -> None:
@@ -222,7 +222,8 @@ class Snapshot:
         """What going on to ``num_steps`` trial steps will cost, if each takes one forward and one gradient."""
         if self._trial is not None:
             return (1.0 + FORWARD_IN_GRADIENTS) * max(0, num_steps - self._trial.num_steps)
-        return self.other_points_cost + 1.0 + (1.0 + FORWARD_IN_GRADIENTS) * num_steps
+        # The start: a gradient, and the forward of the check that the loss repeats.
+        return self.other_points_cost + (1.0 + FORWARD_IN_GRADIENTS) * (1 + num_steps)
 
     def _is_verified(self, method: str) -> bool:
         """Whether verifying would be free. All methods compare gradients and swapped parameters."""

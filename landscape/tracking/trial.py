@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape.autodiff.leave_no_trace import get_random_states, set_random_states
 from landscape.optim.conjugate_gradient import ConjugateGradient
+from landscape.optim.descent import DescentOptimizer
 from landscape.problem import Problem
 from landscape.status import Status
 
@@ -25,6 +26,8 @@ class SecondPhaseTrial:
         Where to begin.
     make_optimizer : callable, optional
         ``make_optimizer(params)``, whose ``step`` takes a closure. Default: conjugate gradients.
+    first : torch.optim.Optimizer, optional
+        The first phase's, on the problem's own parameters: the second one takes over what it has learned, as at a swap.
 
     Attributes
     ----------
@@ -33,7 +36,7 @@ class SecondPhaseTrial:
 
     Notes
     -----
-    Cost: for conjugate gradients 1 gradient at the start, then 1 gradient and 1 forward a step, or what the line search
+    Cost: for conjugate gradients 1 gradient and 1 forward at the start, the same for each step, or what the line search
     takes.
 
     Examples
@@ -52,11 +55,14 @@ class SecondPhaseTrial:
         problem: Problem,
         params: Tensor,
         make_optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer] | None = None,
+        first: torch.optim.Optimizer | None = None,
     ) -> None:
         self.problem = problem
         self._leaves = [torch.nn.Parameter(piece.clone()) for piece in problem.layout.split(params.detach())]
         factory = make_optimizer if make_optimizer is not None else ConjugateGradient
         self._optimizer: torch.optim.Optimizer = factory(list(self._leaves))
+        if first is not None and isinstance(self._optimizer, DescentOptimizer):
+            self._optimizer.take_over(first, problem.parameters)
         self.num_steps = 0
         #: The point, the loss and the gradient equivalents spent, before the first step and after each.
         self.points: list[Tensor] = [params]

@@ -65,6 +65,9 @@ def test_going_on_makes_the_interval_as_tight_as_rounding(dtype):
     assert result.verdict is Verdict.NEGATIVE
     assert result.lower <= -0.80037 <= result.upper
     assert result.upper - result.lower <= 3.1 * result.error
+    direction = result.direction.double()
+    curvature = float(direction @ (VIT * direction)) / float(direction @ direction)
+    assert curvature <= result.upper  # along the last witness, not the first
     assert result.error < 1e-4 * 29.4
     assert result.ratio == pytest.approx(-0.80037 / 29.3571, rel=1e-3)
 

@@ -71,15 +71,18 @@ def search(space: ThickRestartSpace, settings: SearchSettings) -> SearchOutcome:
 
     Notes
     -----
-    One product of the budget is kept for a witness. A Ctrl-C ends the search with what is known.
+    One product of the budget is kept for a witness, a second one for a better witness where the search goes on. A Ctrl-C ends the search with what is known.
     """
     outcome = SearchOutcome(Interval())
+    before = space.operator.num_matvecs
     try:
         outcome.status = _grow(space, settings, outcome)
         if outcome.status is not Status.NONFINITE_PRODUCT and space.dimension and space.intact:
             outcome.defect = max(outcome.defect, space.orthogonality_defect())
             if outcome.direction is None:
                 outcome.direction = space.ritz_vectors([0])[0]
+            elif outcome.is_negative and space.operator.num_matvecs - before < settings.max_matvecs:
+                _renew_witness(space, outcome)
     except KeyboardInterrupt:
         outcome.status = Status.INTERRUPTED
     if outcome.defect > MAX_DEFECT:
@@ -90,7 +93,7 @@ def search(space: ThickRestartSpace, settings: SearchSettings) -> SearchOutcome:
 def _grow(space: ThickRestartSpace, settings: SearchSettings, outcome: SearchOutcome) -> Status:
     operator = space.operator
     before, steps = operator.num_matvecs, 0
-    limit = max(1, settings.max_matvecs - 1)
+    limit = max(1, settings.max_matvecs - (1 if settings.early else 2))
     while operator.num_matvecs - before < limit:
         if not space.has_room:
             space.sync()
@@ -129,6 +132,15 @@ def _look(space: ThickRestartSpace, settings: SearchSettings, outcome: SearchOut
     if interval.lower >= -settings.eps * scale and not outcome.is_above:
         outcome.defect = max(outcome.defect, space.orthogonality_defect())
         outcome.is_above = outcome.defect <= MAX_DEFECT
+
+
+def _renew_witness(space: ThickRestartSpace, outcome: SearchOutcome) -> None:
+    """Where the search went on after the first witness, measure along the Ritz vector that it ended with."""
+    if outcome.interval.ritz_value >= outcome.refuted:
+        return
+    direction = space.ritz_vectors([0])[0]
+    if rayleigh_quotient(space, direction) < outcome.refuted:
+        outcome.direction, outcome.refuted = direction, outcome.interval.ritz_value
 
 
 def _is_done(settings: SearchSettings, outcome: SearchOutcome) -> bool:

@@ -52,7 +52,7 @@ class Race(Measurement):
 
     Notes
     -----
-    Cost: for conjugate gradients 1 + 4 m / 3 gradients, the first step shared with other trackers.
+    Cost: for conjugate gradients 4 (1 + m) / 3 gradients, the first step shared with other trackers.
     """
 
     every: int = 5
