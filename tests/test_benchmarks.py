@@ -96,3 +96,12 @@ def test_a_meter_counts_no_loss_beyond_its_budget(benchmark_modules):
 def benchmark_modules(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def test_the_test_functions_are_solved_by_all():
+    shown = output_of("test_functions.py")
+    assert (
+        "left out" not in shown
+        and "| scipy CG | scipy L-BFGS-B | scipy BFGS | cg | lbfgs | ssbroyden | newton-cg |" in shown
+    )
+    assert "| **solved of 4** | |" + 7 * " **4** |" in shown

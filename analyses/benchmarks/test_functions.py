@@ -90,10 +90,17 @@ class Meter:
         self.gradients += 1
         self._look_at(loss)
 
+    def product(self) -> None:
+        self.products += 1
+        self._check_budget()
+
     def _look_at(self, loss: float) -> None:
         self.lowest = min(self.lowest, loss)
         if is_solved(self.problem, loss, self.first):
             raise Solved
+        self._check_budget()
+
+    def _check_budget(self) -> None:
         if self.spent >= self.budget:
             raise Spent
 
@@ -127,13 +134,15 @@ def scipy_method(name: str, **options: Any) -> Method:
     return run
 
 
-def our_method(name: str, module: str, **options: Any) -> Method:
+def our_method(name: str, module: str, *, uses_curvature: bool = False, **options: Any) -> Method:
     """One of our optimisers, with its default options but for those given."""
 
     def run(problem: StandardProblem, meter: Meter) -> str:
         params = problem.params()
-        optimizer = getattr(importlib.import_module(module), name)([params], **options)
         closure = problem.closure(params)
+        kind = getattr(importlib.import_module(module), name)
+        curvature = {"curvature": hessian_of(problem, params, meter)} if uses_curvature else {}
+        optimizer = kind([params], **curvature, **options)
 
         def counted() -> Tensor:
             loss = closure()
@@ -148,6 +157,24 @@ def our_method(name: str, module: str, **options: Any) -> Method:
     return run
 
 
+def hessian_of(problem: StandardProblem, params: Tensor, meter: Meter) -> Callable[[], Callable[[Tensor], Tensor]]:
+    """Makes products with the Hessian where the parameters are; their graph costs a gradient."""
+
+    def curvature() -> Callable[[Tensor], Tensor]:
+        with torch.enable_grad():
+            loss = problem.function(params)
+            (gradient,) = torch.autograd.grad(loss, params, create_graph=True)
+        meter.gradient(loss.item())
+
+        def product(vector: Tensor) -> Tensor:
+            meter.product()
+            return torch.autograd.grad(gradient, params, vector, retain_graph=True)[0]
+
+        return product
+
+    return curvature
+
+
 METHODS: dict[str, Method] = {
     "scipy CG": scipy_method("CG", gtol=0.0),
     "scipy L-BFGS-B": scipy_method("L-BFGS-B", gtol=0.0, ftol=0.0, maxfun=10**6),
@@ -155,7 +182,7 @@ METHODS: dict[str, Method] = {
     "cg": our_method("ConjugateGradient", "landscape.optim.conjugate_gradient"),
     "lbfgs": our_method("LBFGS", "landscape.optim.lbfgs"),
     "ssbroyden": our_method("SelfScaledBroyden", "landscape.optim.ssbroyden"),
-    "newton-cg": our_method("NewtonCG", "landscape.optim.newton_cg"),
+    "newton-cg": our_method("NewtonCG", "landscape.optim.newton_cg", uses_curvature=True),
 }
 REFERENCES = ("scipy CG", "scipy L-BFGS-B")
 

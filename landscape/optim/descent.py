@@ -6,6 +6,7 @@ import abc
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -59,6 +60,8 @@ class DescentOptimizer(FlatOptimizer):
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("line_search", "xtol", "max_evaluations", "tol_grad", "precond")
     KEPT: ClassVar[tuple[str, ...]] = ("_custom_search", "_check_repeatable")
+    #: Constants of named line searches that suit the method's directions better than the searches' own.
+    SEARCH_SETTINGS: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
     def __init__(
         self,
@@ -178,8 +181,8 @@ class DescentOptimizer(FlatOptimizer):
         custom, name = self._custom_search, options["line_search"]
         if custom is not None and name_of("line_search", custom) == name:
             return custom
-        settings = {name: options[name] for name in ("xtol", "max_evaluations") if options[name] is not None}
-        return look_up("line_search", name, LINE_SEARCHES)(**settings)
+        given = {name: options[name] for name in ("xtol", "max_evaluations") if options[name] is not None}
+        return look_up("line_search", name, LINE_SEARCHES)(**given, **self.SEARCH_SETTINGS.get(name, {}))
 
     def _scaled(self, gradient: Tensor) -> Tensor:
         """A gradient in scaled variables."""

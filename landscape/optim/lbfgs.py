@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -102,6 +103,8 @@ class LBFGS(DescentOptimizer):
     """
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("history",)
+    # The unit step is nearly always good enough; 0.1 would refuse it (Nocedal, Wright 2006, section 3.1).
+    SEARCH_SETTINGS: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"strong-wolfe": {"c2": 0.9}})
 
     _pairs: LimitedMemory
 

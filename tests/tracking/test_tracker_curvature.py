@@ -238,10 +238,11 @@ def test_without_a_fitting_reference_point_the_reason_is_told() -> None:
 
 
 def taken_for_real(training: Training, num_steps: int) -> tuple[list[float], ConjugateGradient, Problem]:
-    """Conjugate gradients on a model of their own."""
+    """Conjugate gradients on a model of their own, with what the first phase knows."""
     twin = Training()
     twin.problem.set_params(training.problem.params())
     optimizer, losses = ConjugateGradient(twin.problem.parameters), [float(twin.problem.loss())]
+    optimizer.take_over(training.optimizer, training.problem.parameters)
     twin.problem.cost.load_state_dict(training.problem.cost.copy().since(training.problem.cost).state_dict())
     for _ in range(num_steps):
         optimizer.step(twin.problem.closure())
