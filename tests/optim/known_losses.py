@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from landscape.optim import ConjugateGradient
+from landscape.optim import BETAS, LINE_SEARCHES, ConjugateGradient
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -91,3 +91,9 @@ def run(optimizer: ConjugateGradient, closure: Counting, num_steps: int, *, unti
         assert optimizer.last is not None
         if optimizer.last.gradient_norm <= until:
             return
+
+
+#: Every line search with one formula for beta, and every formula with the default search: all pairs would say no more.
+SEARCH_AND_BETA = [(search, "pr+") for search in LINE_SEARCHES] + [
+    ("quadratic", beta) for beta in BETAS if beta != "pr+"
+]

@@ -24,7 +24,9 @@ class CountedMatrix:
 
 
 def of_spectrum(eigenvalues: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    basis, _ = torch.linalg.qr(torch.randn(len(eigenvalues), len(eigenvalues), dtype=torch.float64, generator=generator))
+    basis, _ = torch.linalg.qr(
+        torch.randn(len(eigenvalues), len(eigenvalues), dtype=torch.float64, generator=generator)
+    )
     return (basis * eigenvalues) @ basis.T
 
 
@@ -47,9 +49,7 @@ def test_a_convex_equation_is_solved_as_a_dense_solver_does(is_preconditioned):
         preconditioner=None if P is None else lambda v: P @ v,
     )
     assert result.kind is DirectionKind.NEWTON
-    torch.testing.assert_close(
-        result.direction, torch.linalg.solve(H + 0.1 * torch.eye(30), -g), rtol=1e-8, atol=1e-10
-    )
+    torch.testing.assert_close(result.direction, torch.linalg.solve(H + 0.1 * torch.eye(30), -g), rtol=1e-8, atol=1e-10)
     assert result.curvature == pytest.approx(quotient(H, result.direction), rel=1e-6)
     assert result.num_products == product.num_products
     assert 1.0 <= result.lowest_curvature <= result.curvature
@@ -61,9 +61,7 @@ def test_every_truncated_iterate_minimises_the_damped_quadratic_on_its_krylov_sp
     H, g = positive_definite(20, 100.0, generator), torch.randn(20, dtype=torch.float64, generator=generator)
     damped = H + 0.02 * torch.eye(20)
     for num_products in (1, 3, 7):
-        result = capped_conjugate_gradient(
-            lambda v: H @ v, g, damping=0.01, tolerance=0.0, max_products=num_products
-        )
+        result = capped_conjugate_gradient(lambda v: H @ v, g, damping=0.01, tolerance=0.0, max_products=num_products)
         powers = [g]
         for _ in range(num_products - 1):
             powers.append(damped @ powers[-1])

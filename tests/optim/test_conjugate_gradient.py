@@ -13,6 +13,7 @@ from landscape.optim import BETAS, LINE_SEARCHES, ConjugateGradient, GoldenSecti
 from landscape.optim.beta import polak_ribiere_plus
 from landscape.status import Status
 from tests.optim.known_losses import (
+    SEARCH_AND_BETA,
     Counting,
     beale,
     parameter,
@@ -67,8 +68,7 @@ def test_the_steps_on_a_quadratic_are_those_of_linear_conjugate_gradients():
         assert optimizer.last.step_size == pytest.approx(float(step_size), rel=1e-4)
 
 
-@pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("line_search", LINE_SEARCHES)
+@pytest.mark.parametrize(("line_search", "beta"), SEARCH_AND_BETA)
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_known_minima_are_reached(problem, line_search, beta):
     loss, start, minimum = PROBLEMS[problem]

@@ -112,7 +112,7 @@ def test_the_loss_never_rises_beyond_its_rounding(seed, dtype, line_search, hist
 
 
 @given(exponent=st.integers(-60, 60))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_nothing_but_the_first_trial_depends_on_the_unit_of_the_loss(exponent):
     """Scaling the loss by a power of two leaves every point bit for bit the same, given the same first step."""
     ends = []

@@ -9,7 +9,9 @@ from landscape.optim.nystrom import nystrom
 
 def of_spectrum(eigenvalues: torch.Tensor, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    basis, _ = torch.linalg.qr(torch.randn(len(eigenvalues), len(eigenvalues), dtype=torch.float64, generator=generator))
+    basis, _ = torch.linalg.qr(
+        torch.randn(len(eigenvalues), len(eigenvalues), dtype=torch.float64, generator=generator)
+    )
     return (basis * eigenvalues) @ basis.T
 
 

@@ -6,9 +6,9 @@ import io
 import pytest
 import torch
 
-from landscape.optim import BETAS, LINE_SEARCHES, ConjugateGradient
+from landscape.optim import ConjugateGradient
 from landscape.optim.beta import dai_yuan
-from tests.optim.known_losses import Counting, parameter, rosenbrock, run
+from tests.optim.known_losses import SEARCH_AND_BETA, Counting, parameter, rosenbrock, run
 
 START = [-1.2, 1.0, 0.3, -0.7, 2.0]
 
@@ -29,8 +29,7 @@ def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("line_search", LINE_SEARCHES)
+@pytest.mark.parametrize(("line_search", "beta"), SEARCH_AND_BETA)
 @pytest.mark.parametrize("unconditional", [False, True])
 def test_a_resumed_run_is_bit_identical(beta, line_search, dtype, unconditional):
     """2k steps against k steps, a file, and k steps; the same results at the same cost."""

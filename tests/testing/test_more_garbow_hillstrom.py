@@ -225,7 +225,7 @@ WRITTEN_AGAIN = {
 # Osborne's two functions have long tables of data; that the minimum is the published one shows that they are right.
 assert set(NAMES) - set(WRITTEN_AGAIN) == {"osborne_1", "osborne_2"}
 
-# Minima with all the digits that the paper prints, and the start from which least squares finds each one.
+# Minima with all the digits that the paper prints; two are by its formulas, that of the trigonometric function is not in it.
 PUBLISHED = {
     "freudenstein_roth": 48.9842,
     "jennrich_sampson": 124.362,

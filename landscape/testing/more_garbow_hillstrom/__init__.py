@@ -5,6 +5,16 @@ Each is a function that makes a :class:`StandardProblem`; ``STANDARD_PROBLEMS`` 
 References
 ----------
 Moré, Garbow, Hillstrom (1981), Testing unconstrained optimization software, ACM Trans. Math. Softw. 7(1).
+
+Examples
+--------
+>>> import torch
+>>> problem = STANDARD_PROBLEMS["wood"]()
+>>> params = problem.params()
+>>> optimizer = torch.optim.LBFGS([params], max_iter=200, line_search_fn="strong_wolfe")
+>>> _ = optimizer.step(problem.closure(params))
+>>> bool(problem.function(params) < 1e-6), problem.minima
+(True, (0.0,))
 """
 
 from __future__ import annotations
@@ -98,4 +108,42 @@ STANDARD_PROBLEMS: Mapping[str, Callable[[], StandardProblem]] = MappingProxyTyp
     {maker.__name__: maker for maker in _IN_ORDER}
 )
 
-__all__ = ["STANDARD_PROBLEMS", "StandardProblem", *(maker.__name__ for maker in _IN_ORDER)]
+__all__ = [
+    "STANDARD_PROBLEMS",
+    "StandardProblem",
+    "bard",
+    "beale",
+    "biggs_exp6",
+    "box",
+    "brown_almost_linear",
+    "brown_badly_scaled",
+    "brown_dennis",
+    "broyden_banded",
+    "broyden_tridiagonal",
+    "chebyquad",
+    "discrete_boundary_value",
+    "discrete_integral_equation",
+    "extended_powell_singular",
+    "extended_rosenbrock",
+    "freudenstein_roth",
+    "gaussian",
+    "gulf",
+    "helical_valley",
+    "jennrich_sampson",
+    "kowalik_osborne",
+    "linear_full_rank",
+    "linear_rank_1",
+    "linear_rank_1_zeros",
+    "meyer",
+    "osborne_1",
+    "osborne_2",
+    "penalty_1",
+    "penalty_2",
+    "powell_badly_scaled",
+    "powell_singular",
+    "rosenbrock",
+    "trigonometric",
+    "variably_dimensioned",
+    "watson",
+    "wood",
+]
