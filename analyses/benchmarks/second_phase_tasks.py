@@ -119,7 +119,7 @@ def burgers_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 TASKS = {
     task.name: task
     for task in (
-        Task("digits", digits, learning_rate=1e-2, batch_size=256, epochs=100, budget=400),
+        Task("digits", digits, learning_rate=1e-2, batch_size=512, epochs=100, budget=400),
         Task("burgers", burgers, learning_rate=1e-3, batch_size=None, epochs=1000, budget=1000),
         Task("vit", vision_transformer, learning_rate=1e-3, batch_size=512, epochs=60, budget=30),
     )

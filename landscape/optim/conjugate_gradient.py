@@ -16,7 +16,8 @@ from landscape.optim.memory import Memory
 from landscape.optim.plan import Displacement, Plan
 from landscape.optim.step_result import Restart
 
-# Below this many parameters a restart after each n steps would undo what the conjugate directions gain.
+# A restart after each n steps would undo what the conjugate directions gain; never to restart is worse on singular problems.
+PERIODS = 6
 MIN_PERIOD = 20
 
 
@@ -46,7 +47,7 @@ class ConjugateGradient(DescentOptimizer):
     max_evaluations : int, optional
         Trials that one search may take. Default: what the search proposes.
     restart_every : int, optional
-        Steps after which the direction is reset to steepest descent. Default: the number of parameters, but
+        Steps after which the direction is reset to steepest descent. Default: six times the number of parameters, but
         at least 20.
     tol_grad : float, default 0.0
         Converged once the gradient norm is at most ``tol_grad`` times the norm at the very first step.
@@ -137,7 +138,7 @@ class ConjugateGradient(DescentOptimizer):
     max_evaluations : int, optional
         Trials that one search may take. Default: what the search proposes.
     restart_every : int, optional
-        Steps after which the direction is reset to steepest descent. Default: the number of parameters, but
+        Steps after which the direction is reset to steepest descent. Default: six times the number of parameters, but
         at least 20.
     tol_grad : float, default 0.0
         Converged once the gradient norm is at most ``tol_grad`` times the norm at the very first step.
@@ -255,7 +256,7 @@ class ConjugateGradient(DescentOptimizer):
         return Plan(step.direction.mul_(beta).sub_(step.gradient), beta)
 
     def _beta(self, step: Displacement, memory: Memory) -> tuple[float, Restart | None]:
-        period = self._options["restart_every"] or max(step.gradient.numel(), MIN_PERIOD)
+        period = self._options["restart_every"] or max(PERIODS * step.gradient.numel(), MIN_PERIOD)
         if not step.accepted:
             return 0.0, Restart.FAILED_SEARCH
         if memory.since_restart + 1 >= period:

@@ -130,7 +130,9 @@ class FlatOptimizer(Optimizer, abc.ABC):
     def _store(self) -> None:
         """Put what lies outside of ``state`` into it."""
         first = self.state[self._params[0]]
-        for name, content in (("extra", self._extra_state()), ("preconditioner", saved(self._preconditioner))):
+        # Just loaded, what was learned still lies there.
+        extra = self._extra_state() if self._vectors else first.get("extra", {})
+        for name, content in (("extra", extra), ("preconditioner", saved(self._preconditioner))):
             if content:
                 first[name] = content
             else:

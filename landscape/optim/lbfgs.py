@@ -103,8 +103,10 @@ class LBFGS(DescentOptimizer):
     """
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("history",)
-    # The unit step is nearly always good enough; 0.1 would refuse it (Nocedal, Wright 2006, section 3.1).
-    SEARCH_SETTINGS: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"strong-wolfe": {"c2": 0.9}})
+    # The unit step is nearly always good enough; tighter conditions would refuse it (Nocedal, Wright 2006, section 3.1).
+    SEARCH_SETTINGS: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {"strong-wolfe": {"c2": 0.9}, "hager-zhang": {"delta": 1e-4}}
+    )
 
     _pairs: LimitedMemory
 
@@ -153,8 +155,6 @@ class LBFGS(DescentOptimizer):
         return 1.0 if memory.restart_reason is None else memory.initial_step(point)
 
     def _extra_state(self) -> dict[str, Tensor]:
-        if not self._vectors:  # just loaded: what was learned still lies there
-            return dict(self.state.get(self._params[0], {}).get("extra", {}))
         return self._pairs.tensors()
 
     def _load_extra_state(self, tensors: dict[str, Tensor]) -> None:

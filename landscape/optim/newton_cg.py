@@ -246,8 +246,6 @@ class NewtonCG(DescentOptimizer):
         return 1.0 if memory.restart_reason is None else memory.initial_step(point)
 
     def _extra_state(self) -> dict[str, Tensor]:
-        if not self._vectors:  # just loaded: what was learned still lies there
-            return dict(self.state.get(self._params[0], {}).get("extra", {}))
         tensors = {"numbers": self._numbers.as_tensor(self._params[0]), **self._pairs.tensors()}
         if self._sketch is not None:
             tensors |= {"sketch_vectors": self._sketch.vectors, "sketch_eigenvalues": self._sketch.eigenvalues}

@@ -192,8 +192,6 @@ class SelfScaledBroyden(DescentOptimizer):
         return 1.0 if memory.restart_reason is None else memory.initial_step(point)
 
     def _extra_state(self) -> dict[str, Tensor]:
-        if not self._vectors:  # just loaded: what was learned still lies there
-            return dict(self.state.get(self._params[0], {}).get("extra", {}))
         return {} if self._inverse is None else {"inverse_hessian": self._inverse}
 
     def _load_extra_state(self, tensors: dict[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The page of a report: the template, and what it needs to show numbers."""
+"""The pages of reports: one environment for their templates, and what these need to show numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from landscape.report.words import amount, epochs, metric, metric_name, number, 
 from landscape.tracking.history import from_json_value
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
 TEMPLATE = "training.html.j2"
@@ -20,24 +21,9 @@ PURPOSES = {
 }
 
 
-def page(document: Mapping[str, Any], *, loss_figure: str, norm_figure: str, norm_words: str) -> str:
-    """Fill the template.
-
-    Parameters
-    ----------
-    document : mapping
-        See :func:`landscape.report.training_report.report_document`. Every text in it is escaped.
-    loss_figure, norm_figure : str
-        ``<svg>`` elements.
-    norm_words : str
-        Which norm the second figure shows.
-
-    Returns
-    -------
-    str
-    """
+def template_environment() -> Environment:
+    """What every page is filled with: all text is escaped, a missing name is an error, numbers have filters."""
     import jinja2
-    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("landscape.report"),
@@ -52,21 +38,46 @@ def page(document: Mapping[str, Any], *, loss_figure: str, norm_figure: str, nor
         number=lambda value: number(from_json_value(value)),
         metric=lambda value, name: metric(name, from_json_value(value)),
         metric_name=metric_name,
-        commands=_commands,
+        commands=commands,
     )
+    return environment
+
+
+def page(document: Mapping[str, Any], *, loss_figure: str, norm_figure: str, norm_words: str) -> str:
+    """Fill the template of a training run's report.
+
+    Parameters
+    ----------
+    document : mapping
+        See :func:`landscape.report.training_report.report_document`. Every text in it is escaped.
+    loss_figure, norm_figure : str
+        ``<svg>`` elements.
+    norm_words : str
+        Which norm the second figure shows.
+
+    Returns
+    -------
+    str
+    """
+    from markupsafe import Markup
+
     names = list(dict.fromkeys(name for item in document["evaluations"] for name in item["values"]))
-    return environment.get_template(TEMPLATE).render(
-        document=document,
-        metrics=names,
-        purposes=PURPOSES,
-        epochs=epochs,
-        loss_figure=Markup(loss_figure),
-        norm_figure=Markup(norm_figure),
-        norm_words=norm_words,
+    return (
+        template_environment()
+        .get_template(TEMPLATE)
+        .render(
+            document=document,
+            metrics=names,
+            purposes=PURPOSES,
+            epochs=epochs,
+            loss_figure=Markup(loss_figure),
+            norm_figure=Markup(norm_figure),
+            norm_words=norm_words,
+        )
     )
 
 
-def _commands(text: str) -> Markup:
+def commands(text: str) -> Markup:
     """What stands between backticks as code whose words are not broken at their dashes, the rest escaped."""
     from markupsafe import Markup, escape
 

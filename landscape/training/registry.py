@@ -39,8 +39,10 @@ def _line_search_phase(
 ) -> FullBatch:
     """A phase of one of our optimisers; what was not given keeps that optimiser's default."""
     given = {name: value for name, value in settings.items() if value is not None}
-    if given.get("precond") == "none":
+    if settings["precond"] in (None, "none"):  # "none" in a spec has become None
         given["precond"] = None
+    elif settings["precond"] == "adam":  # the default
+        del given["precond"]
     kind([torch.zeros(1, requires_grad=True)], **given)  # refuse bad values now
     return FullBatch(functools.partial(kind, **given), batch=batch, dtype=dtype)  # type: ignore[arg-type]
 
@@ -49,7 +51,7 @@ def _cg(
     *,
     beta: str | None = None,
     line_search: str | None = None,
-    precond: str | None = None,
+    precond: str | None = "adam",
     xtol: float | str | None = None,
     max_evaluations: int | None = None,
     restart_every: int | None = None,
@@ -73,7 +75,7 @@ def _lbfgs(
     *,
     history: int | None = None,
     line_search: str | None = None,
-    precond: str | None = None,
+    precond: str | None = "adam",
     max_evaluations: int | None = None,
     tol_grad: float | None = None,
     batch: str | int = "full",
@@ -92,7 +94,7 @@ def _lbfgs(
 def _ssbroyden(
     *,
     line_search: str | None = None,
-    precond: str | None = None,
+    precond: str | None = "adam",
     max_params: int | None = None,
     max_evaluations: int | None = None,
     tol_grad: float | None = None,

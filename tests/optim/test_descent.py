@@ -6,7 +6,8 @@ import copy
 import io
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -16,16 +17,38 @@ from landscape.autodiff.guards import NonRepeatableError
 from landscape.optim.conjugate_gradient import ConjugateGradient
 from landscape.optim.descent import MAX_SHRINKS, DescentOptimizer
 from landscape.optim.lbfgs import LBFGS
+from landscape.optim.newton_cg import NewtonCG
 from landscape.optim.ssbroyden import SelfScaledBroyden
 from landscape.optim.step_result import Restart
 from landscape.status import Status
 from tests.optim.known_losses import Counting, parameter, rosenbrock, run
 
+
+class HessianOfRosenbrock:
+    """The curvature for Newton's method where some parameters are; an object, so that copies refer to copies of them."""
+
+    def __init__(self, params: list[Tensor]) -> None:
+        self.params = params
+
+    def __call__(self) -> Callable[[Tensor], Tensor]:
+        point = torch.cat([param.detach().reshape(-1) for param in self.params])
+        H = torch.autograd.functional.hessian(rosenbrock, point)
+        return lambda vector: H @ vector
+
+
+def newton_cg(params: Iterable[Any], **settings: Any) -> NewtonCG:
+    entries = list(params)
+    tensors = [t for entry in entries for t in (entry["params"] if isinstance(entry, dict) else [entry])]
+    return NewtonCG(entries, HessianOfRosenbrock(tensors), **settings)
+
+
 OPTIMIZERS: dict[str, Callable[..., DescentOptimizer]] = {
     "cg": ConjugateGradient,
     "lbfgs": LBFGS,
     "ssbroyden": SelfScaledBroyden,
+    "newton-cg": newton_cg,
 }
+QUASI_NEWTON = pytest.mark.parametrize("make", [ConjugateGradient, LBFGS, SelfScaledBroyden])
 EVERY_OPTIMIZER = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 EVERY_SEARCH = pytest.mark.parametrize("line_search", ["quadratic", "hager-zhang", "golden"])
 START = [-1.2, 1.0, 0.5]

@@ -89,7 +89,9 @@ def test_the_direction_is_that_of_the_damped_newton_equation():
     ],
     ids=["rosenbrock", "beale", "wood"],
 )
-@pytest.mark.parametrize("options", [{}, {"history": 0}, {"sketch_rank": 2, "sketch_every": 3}, {"adapt_damping": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"history": 0}, {"sketch_rank": 2, "sketch_every": 3}, {"adapt_damping": False}]
+)
 def test_known_minima_are_reached(loss, start, minimum, options):
     x = parameter(start)
     optimizer, closure = newton(loss, x, **options)
@@ -118,16 +120,23 @@ def saddle(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("height", [1e-6, 1e-2, 0.5])
 @pytest.mark.parametrize("history", [0, 100])
-def test_the_saddle_is_seen_reported_and_left_for_a_minimum(height, history):
-    """f = x^2 - y^2 + y^4/4 has its minima of -1 at y = +-sqrt 2; steepest descent would go by way of the saddle."""
+@pytest.mark.parametrize("forcing", [0.0, 0.5])
+def test_the_saddle_is_seen_reported_and_left_for_a_minimum(height, history, forcing):
+    """The minima of x^2 - y^2 + y^4/4, of -1, are at y = +-sqrt 2; steepest descent would go by way of the saddle."""
     x = parameter([1.0, height])
-    optimizer, closure = newton(saddle, x, history=history, forcing=0.0)
+    optimizer, closure = newton(saddle, x, history=history, forcing=forcing)
     optimizer.step(closure)
-    assert optimizer.last_solve.num_products <= 3
-    assert optimizer.last_solve.kind is DirectionKind.NEGATIVE_CURVATURE
-    assert optimizer.last.curvature < -0.1
-    assert optimizer.last_solve.is_indefinite
-    run(optimizer, closure, 40, until=1e-10)
+    if forcing == 0.0:  # a rough solution may be reached before the other coordinate is looked at
+        assert optimizer.last_solve.num_products <= 3
+        assert optimizer.last_solve.kind is DirectionKind.NEGATIVE_CURVATURE
+        assert optimizer.last.curvature < -0.1
+    seen = optimizer.last.curvature
+    for _ in range(40):
+        optimizer.step(closure)
+        seen = min(seen, optimizer.last.curvature)
+        if optimizer.last.gradient_norm <= 1e-10:
+            break
+    assert seen < -0.1
     torch.testing.assert_close(x.detach(), torch.tensor([0.0, math.sqrt(2.0)], dtype=x.dtype), rtol=1e-6, atol=1e-6)
     assert not optimizer.last_solve.is_indefinite
     assert optimizer.last.curvature > 0.0
@@ -320,6 +329,7 @@ def test_a_problem_gives_the_products_and_its_cost_counts_them(which):
     inputs, targets = (torch.randn(30, k, dtype=torch.float64, generator=generator) for k in (4, 2))
     problem = ls.Problem(model, torch.nn.functional.mse_loss, (inputs, targets))
     problem.verify()
+    first = float(problem.loss())
     optimizer = NewtonCG(problem.parameters, getattr(problem, which))
     for _ in range(5):
         before = problem.cost.copy()
@@ -328,7 +338,7 @@ def test_a_problem_gives_the_products_and_its_cost_counts_them(which):
         assert spent.hessian_products == optimizer.last_solve.num_products
         # One gradient for the graphs of the operator, and a few samples to measure how large they are.
         assert 1.0 <= spent.gradients - optimizer.last.num_gradients < 1.5
-    assert optimizer.last.loss < 0.7 * float(targets.square().mean())
+    assert optimizer.last.loss < 0.9 * first
     if which == "gauss_newton":
         assert not optimizer.last_solve.is_indefinite
 

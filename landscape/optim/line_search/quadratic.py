@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from landscape.optim.line_search.conditions import ARMIJO, has_decreased, is_approximate_wolfe
+from landscape.optim.line_search.conditions import ARMIJO, has_decreased, is_approximate_wolfe, is_level
 from landscape.optim.line_search.hager_zhang import narrowing_steps
 from landscape.optim.line_search.line import Line, SearchResult, Trial
 from landscape.optim.line_search.proposals import take_first
@@ -15,6 +15,8 @@ from landscape.status import Status
 # A parabola is not trusted farther than this from the trial that it was fitted to.
 GROWTH = 10.0
 SHRINK = 0.01
+# A minimum nearer than this, where the loss at the trial is that at the start to rounding, is an artefact of rounding.
+COLLAPSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,16 @@ def is_acceptable(line: Line, trial: Trial) -> bool:
     return trial.slope is not None and (has_decreased(line, trial, ARMIJO) or is_approximate_wolfe(line, trial))
 
 
+def _by_slope(line: Line, size: float) -> tuple[Trial, float]:
+    """Where the losses differ by rounding only, a parabola through them means nothing: ask the slope at the trial."""
+    trial = line.gradient(size)
+    if not trial.is_finite or trial.slope is None:
+        return trial, COLLAPSE * size
+    if trial.slope < 0.0:  # not too long
+        return trial, size
+    return trial, size * line.slope_at_start / (line.slope_at_start - trial.slope)
+
+
 def _fit(line: Line, trial: Trial, limit: int) -> tuple[Trial, float]:
     """A trial, and the minimum of the parabola through the start (value and slope) and that trial.
 
@@ -87,6 +99,8 @@ def _fit(line: Line, trial: Trial, limit: int) -> tuple[Trial, float]:
         # One evaluation is kept for the gradient; trials that send us back and forth between them end it, too.
         if nearer == step or nearer in line.trials or len(line.trials) >= limit - 1:
             return trial, nearer
+        if step < COLLAPSE * size and is_level(line, trial):
+            return _by_slope(line, size)
         following = line.forward(nearer)
         if not following.is_finite:
             return trial, min(nearer, size + 0.5 * (line.barrier - size))

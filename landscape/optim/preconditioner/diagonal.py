@@ -110,13 +110,13 @@ def from_adam(
     (it was frozen, or had no gradient) is treated as if its gradients had been of the size of the others': its
     :math:`v` is the mean over all coordinates that have one.
 
-    Measured after 100 epochs of Adam on a small network, 400 gradients of nonlinear conjugate gradients reach the same
-    loss within a quarter for any floor from 1e-6 to 1e-1.
+    *Which floor.* On digits after 100 epochs of Adam (64 tanh units, 3 seeds), 400 gradient equivalents of CG and of L-BFGS
+    reach losses within 8 % of each other for floors from 1e-6 to 1e-3; 1e-2 is up to 18 % higher, 1e-1 up to 66 %.
 
     References
     ----------
-    Kingma, Ba (2015), Adam, arXiv:1412.6980: v as an estimate of the diagonal of the Fisher
-    matrix, and why its root is the more careful scale, section 5.
+    Kingma, Ba (2015), Adam, arXiv:1412.6980: v as an estimate of the Fisher matrix's
+    diagonal, and why its root is the more careful scale, section 5.
 
     Examples
     --------

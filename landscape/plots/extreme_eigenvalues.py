@@ -1,0 +1,131 @@
+"""Smallest and largest eigenvalue of each model with the intervals that they are known to lie in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landscape.diagnosis.diagnosis import Diagnosis
+from landscape.plots.axes import FONT_SIZE, finish, say_nothing_to_draw
+from landscape.plots.diagnosed import (
+    CURVATURE_WORDS,
+    NEGATIVE,
+    POSITIVE,
+    Drawn,
+    bare_figure,
+    close_frame,
+    drawn,
+    set_signed_scale,
+    signed,
+)
+from landscape.plots.palette import INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_NAMES = {"lambda_min": "\N{GREEK SMALL LETTER LAMDA}min", "lambda_max": "\N{GREEK SMALL LETTER LAMDA}max"}
+
+
+def plot_extreme_eigenvalues(diagnoses: Sequence[Diagnosis], ax: Axes | None = None) -> Axes:
+    """Draw the ends of each model's spectrum, one row each, on a scale that all share.
+
+    A thick line is the interval that the certificate gives, an arrow an end that is unknown; the mark is the Ritz value, and a
+    small upright stroke the tolerance below which an eigenvalue counts as negative.
+
+    Parameters
+    ----------
+    diagnoses : sequence of Diagnosis
+        Of models or moments that can be compared.
+    ax : Axes, optional
+        Where to draw. Default: a figure of its own, as high as needed.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> plot_extreme_eigenvalues([]).texts[0].get_text()
+    'no extreme eigenvalue was measured'
+    """
+    ends = {key: drawn(diagnoses, key) for key in _NAMES}
+    rows = [(key, item) for index in range(len(diagnoses)) for key, item in _of(ends, diagnoses[index])]
+    axes = bare_figure(0.95 + 0.42 * max(len(rows), 2)).subplots() if ax is None else ax
+    if not rows:
+        say_nothing_to_draw(axes, "no extreme eigenvalue was measured")
+        finish(axes, [])
+        return axes
+    values = np.array([number for _, item in rows for number in _numbers(item)])
+    log = set_signed_scale(axes, "x", values)
+    _leave_room(axes, values, log=log)
+    for at, (key, item) in enumerate(rows):
+        _draw(axes, at, key, item)
+    axes.set_ylim(len(rows) - 0.5, -0.65)
+    several = len(diagnoses) > 1
+    axes.set_yticks(range(len(rows)), [f"{item.name}, {_NAMES[key]}" if several else _NAMES[key] for key, item in rows])
+    axes.set_xlabel(f"eigenvalue of the Hessian ({CURVATURE_WORDS}{', signed log scale' if log else ''})")
+    finish(axes, [])
+    close_frame(axes)
+    return axes
+
+
+def _of(ends: dict[str, list[Drawn]], diagnosis: Diagnosis) -> list[tuple[str, Drawn]]:
+    return [(key, item) for key, items in ends.items() for item in items if item.diagnosis is diagnosis]
+
+
+def _numbers(item: Drawn) -> list[float]:
+    """All that has a place on the axis, tolerances aside."""
+    given = [item.finding.value, *(item.finding.interval or ())]
+    return [number for number in given if number is not None and math.isfinite(number)]
+
+
+def _leave_room(axes: Axes, values: np.ndarray, *, log: bool) -> None:
+    """Margins on both sides; on a logarithmic axis half a power of ten."""
+    if not len(values):
+        axes.set_xlim(-1.0, 1.0)
+        return
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    extent = (high - low) or 1.0
+    if log:
+        axes.set_xlim(low * 4.0 if low < 0 else -0.3 * float(np.abs(values[values != 0]).min()), high * 4.0)
+    else:
+        axes.set_xlim(low - 0.12 * extent, high + 0.12 * extent)
+
+
+def _draw(axes: Axes, at: int, key: str, item: Drawn) -> None:
+    """One row: interval, mark, tolerance, and the numbers above."""
+    finding = item.finding
+    value = math.nan if finding.value is None else finding.value
+    color = NEGATIVE if value < 0 else POSITIVE
+    marker = "v" if key == "lambda_min" else "^"
+    left, right = axes.get_xlim()
+    axes.axhline(at, color=INK, alpha=0.1, linewidth=0.6, zorder=0)
+    if finding.interval is not None and not any(math.isnan(end) for end in finding.interval):
+        low, high = finding.interval
+        axes.plot([max(low, left), min(high, right)], [at, at], color=color, linewidth=4.5, alpha=0.45, solid_capstyle="butt")
+        for end, edge, arrow in ((low, left, "<"), (high, right, ">")):
+            if math.isinf(end):
+                axes.plot([edge], [at], marker=arrow, color=color, markersize=6, clip_on=False)
+            else:
+                axes.plot([end], [at], marker="|", color=color, markersize=9, markeredgewidth=1.4)
+    if key == "lambda_min" and finding.threshold is not None and math.isfinite(finding.threshold):
+        axes.plot([finding.threshold], [at], marker="|", color=INK, markersize=13, markeredgewidth=0.8, alpha=0.7)
+    if math.isfinite(value):
+        axes.plot([value], [at], marker=marker, color=color, markersize=6, linestyle="none", label=item.name, zorder=4)
+    axes.annotate(
+        _words(value, finding.interval),
+        (1.0, at),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(0, 6),
+        textcoords="offset points",
+        ha="right",
+        fontsize=FONT_SIZE - 1,
+    )
+
+
+def _words(value: float, interval: tuple[float, float] | None) -> str:
+    text = signed(value, 4)
+    return text if interval is None else f"{text}  in  [{signed(interval[0], 4)}, {signed(interval[1], 4)}]"
