@@ -46,6 +46,7 @@ class Status(str, enum.Enum):
 
     COMPLETED = "Everything asked for was computed."
     CUT_SHORT = "Stopped on request; what is known so far is returned, with the larger error of fewer products."
+    UNMEASURABLE = "An error kept this from being measured; the headline tells it."
     NO_STANDARD_ERROR = (
         "There is no standard error: the samples could not be dealt into two groups or more (a single sample, batches that "
         "cannot be cut, a loss that is no mean over samples, or a matrix that knows nothing of samples)."

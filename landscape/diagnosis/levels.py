@@ -13,8 +13,11 @@ class Level:
 
     Attributes
     ----------
+    target : float
+        Gradient equivalents that it is meant to take. Where few samples make the fixed part of the work large, the
+        certificate gets fewer products, down to half of them.
     certificate_products : int
-        Hessian products for the extreme eigenvalues, in each start.
+        Hessian products for the extreme eigenvalues, in each start, at most.
     certificate_restarts : int
         Independent starts that must agree that there is no negative eigenvalue.
     random_directions : int
@@ -32,9 +35,12 @@ class Level:
     modulo_products : int
         For the smallest eigenvalue without the directions of symmetry.
     layer_products : int
-        For the extreme eigenvalues of every layer's own block.
+        For the extreme eigenvalues of all layers' own blocks together; each layer gets the same share, 30 at most.
+    audit_draws : int
+        Batches of each size on which the negative direction is looked at, besides finite distances along it.
     """
 
+    target: float
     certificate_products: int
     certificate_restarts: int = 1
     random_directions: int = 0
@@ -46,13 +52,15 @@ class Level:
     sharpness_products: int = 0
     modulo_products: int = 0
     layer_products: int = 0
+    audit_draws: int = 0
 
 
 LEVELS: Mapping[str, Level] = MappingProxyType(
     {
-        "quick": Level(certificate_products=6, gradient_steps=2),
+        "quick": Level(target=30.0, certificate_products=10, gradient_steps=2),
         "standard": Level(
-            certificate_products=32,
+            target=200.0,
+            certificate_products=40,
             random_directions=2,
             gradient_steps=10,
             trace_products=6,
@@ -62,7 +70,8 @@ LEVELS: Mapping[str, Level] = MappingProxyType(
             sharpness_products=5,
         ),
         "thorough": Level(
-            certificate_products=200,
+            target=2000.0,
+            certificate_products=150,
             certificate_restarts=2,
             random_directions=8,
             gradient_steps=40,
@@ -72,7 +81,8 @@ LEVELS: Mapping[str, Level] = MappingProxyType(
             cg_products=60,
             sharpness_products=30,
             modulo_products=100,
-            layer_products=30,
+            layer_products=180,
+            audit_draws=2,
         ),
     }
 )

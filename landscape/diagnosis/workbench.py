@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.cost import Cost
 from landscape.diagnosis.levels import Level
+from landscape.operators.choose import HessianMethod, why_no_double_backward
 from landscape.operators.curvature import CurvatureOperator
 from landscape.probes.certificate.certificate import Certificate
 from landscape.probes.layers.layerwise import layers_of
@@ -19,6 +21,11 @@ from landscape.probes.symmetry.action import Symmetry
 from landscape.probes.symmetry.symmetry import symmetries
 from landscape.problem import Problem
 from landscape.verification.result import Verification
+
+#: Samples on which symmetries are checked: a loss is invariant for each sample or for none.
+SYMMETRY_SAMPLES = 4
+#: What making an operator costs, in gradients: the graphs of double backward, or the step of differences.
+_MAKING = {"autograd": 1.0, "finite-difference": 29.0}
 
 
 @dataclass
@@ -37,6 +44,16 @@ class Workbench:
         Of every random vector and sample.
     budget : float
         Gradient equivalents; infinity for none.
+    certificate : Certificate or None
+        Of the smallest eigenvalue, once it is known.
+    stretch : float
+        A lower bound of the Hessian's norm from the first product, over a few samples; 0 while there is none.
+    reserved : float
+        Gradient equivalents that the measurements still to come will take.
+    was_shortened : bool
+        Whether the budget has cut a measurement short.
+    tick : callable
+        Called now and then within a long measurement; may raise KeyboardInterrupt.
     """
 
     problem: Problem
@@ -46,7 +63,10 @@ class Workbench:
     seed: int
     budget: float
     certificate: Certificate | None = None
-    known: dict[str, Any] = field(default_factory=dict)
+    stretch: float = 0.0
+    reserved: float = 0.0
+    was_shortened: bool = False
+    tick: Callable[[], None] = lambda: None
     _begun: Cost = field(init=False)
     _started: float = field(init=False)
 
@@ -82,15 +102,46 @@ class Workbench:
         """A source of random vectors, another one for each number, the same in every run."""
         return torch.Generator().manual_seed(self.seed + 1000 * number)
 
+    def share_of(self, num_samples: int) -> float:
+        """What one gradient over the first so many samples costs: more, where the first batch cannot be cut."""
+        return self.problem.on_few_samples(num_samples).num_samples / self.problem.num_samples
+
     @functools.cached_property
     def verification(self) -> Verification:
         """Whether derivatives can be trusted."""
-        return self.problem.verify()
+        return self.problem.verify("auto")
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether that was looked at."""
+        return "verification" in self.__dict__
+
+    @functools.cached_property
+    def method(self) -> HessianMethod:
+        """How products are made: by differences of gradients where torch cannot differentiate twice."""
+        if self.is_verified and len(self.verification.checks) > 1:
+            return "finite-difference" if self.verification.method == "finite-difference" else "autograd"
+        return "autograd" if why_no_double_backward(self.problem.objective) is None else "finite-difference"
+
+    @property
+    def price_of_making(self) -> float:
+        """What an operator costs before its first product, in gradients over its data."""
+        return _MAKING.get(self.__dict__.get("method", "autograd"), 1.0)
+
+    @property
+    def price_of_hessian(self) -> float:
+        """The same for the operator that the probes share; 0 once it is there."""
+        return 0.0 if "hessian" in self.__dict__ else self.price_of_making
 
     @functools.cached_property
     def hessian(self) -> CurvatureOperator:
         """The Hessian where the model stands, its graphs kept between probes."""
-        return self.problem.hessian()
+        return self.problem.hessian(method=self.method, verify=False)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether loss and gradient are numbers, without which there is no curvature."""
+        return math.isfinite(self.loss) and bool(torch.isfinite(self.gradient).all())
 
     @functools.cached_property
     def loss_and_gradient(self) -> tuple[float, Tensor]:
@@ -115,8 +166,8 @@ class Workbench:
 
     @functools.cached_property
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """Of the architecture, those that were checked."""
-        return symmetries(self.problem)
+        """Of the architecture, those that the loss of a few samples confirms."""
+        return symmetries(self.problem.on_few_samples(SYMMETRY_SAMPLES))
 
     @functools.cached_property
     def layers(self) -> dict[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from landscape.optim.line_search import (
     QuadraticSearch,
     StrongWolfe,
 )
+from landscape.optim.newton_cg import NewtonCG
 from landscape.optim.preconditioner import PRECONDITIONERS, Preconditioner
 from landscape.optim.ssbroyden import SelfScaledBroyden
 from landscape.optim.step_result import Restart, StepResult
@@ -31,6 +32,7 @@ __all__ = [
     "GoldenSection",
     "HagerZhang",
     "LineSearch",
+    "NewtonCG",
     "Preconditioner",
     "QuadraticSearch",
     "Restart",

@@ -94,9 +94,11 @@ class NewtonCG(DescentOptimizer):
     :class:`landscape.Problem`'s operator, and the line search, at best 1 gradient. *Memory:* 2 ``history`` + 11
     vectors, or ``sketch_rank`` + 11.
 
-    *What to expect.* On the digits and a physics-informed network a step pays for its products less well than steps of
-    L-BFGS do, at 2 GE a product; it is for losses whose products are cheap, for high accuracy on small problems, and for
-    seeing negative curvature.
+    *What to expect.* After Adam on the digits (5 seeds, 400 gradient equivalents more, a product counted as 2): loss
+    .0013, with the Gauss-Newton matrix .0012; without history .0039; conjugate gradients .0017, L-BFGS .0005. On a
+    physics-informed network for Burgers' equation (2 seeds, 1000): .016, without history .060; conjugate gradients .016,
+    L-BFGS .002. So it is for losses whose products are cheap, for high accuracy on small problems, and for seeing
+    negative curvature; where only the loss counts, L-BFGS is the better choice.
 
     *Closure, failures, checkpoints:* as in :class:`landscape.ConjugateGradient`. A resumed run takes the same steps, bit
     for bit; construct it with the same ``curvature``.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: What curves up, and what curves down: blue and vermilion, as in the rest of the palette.
 POSITIVE, NEGATIVE = PHASES["first"].color, PHASES["second"].color
-#: Colour and mark of each model. The first three follow the page's scheme, the others stand out from light and dark paper alike.
+#: Colour and mark of each model. The first three follow the page's scheme, the others suit light and dark paper.
 LOOKS = (
     (PHASES["first"].color, "o"),
     (PHASES["second"].color, "s"),

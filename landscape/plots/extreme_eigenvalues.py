@@ -26,6 +26,8 @@ from landscape.plots.palette import INK
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: Inches of a row, and the room for a model's name in rows.
+_ROW, _HEAD = 0.34, 0.9
 _NAMES = {"lambda_min": "\N{GREEK SMALL LETTER LAMDA}min", "lambda_max": "\N{GREEK SMALL LETTER LAMDA}max"}
 
 
@@ -52,22 +54,34 @@ def plot_extreme_eigenvalues(diagnoses: Sequence[Diagnosis], ax: Axes | None = N
     'no extreme eigenvalue was measured'
     """
     ends = {key: drawn(diagnoses, key) for key in _NAMES}
-    rows = [(key, item) for index in range(len(diagnoses)) for key, item in _of(ends, diagnoses[index])]
-    axes = bare_figure(0.95 + 0.42 * max(len(rows), 2)).subplots() if ax is None else ax
-    if not rows:
+    models = [found for diagnosis in diagnoses if (found := _of(ends, diagnosis))]
+    head = _HEAD if len(diagnoses) > 1 else 0.0
+    height = sum(head + len(found) for found in models)
+    axes = bare_figure(0.85 + _ROW * max(height, 2.0)).subplots() if ax is None else ax
+    if not models:
         say_nothing_to_draw(axes, "no extreme eigenvalue was measured")
         finish(axes, [])
         return axes
-    values = np.array([number for _, item in rows for number in _numbers(item)])
-    log = set_signed_scale(axes, "x", values)
+    values = np.array([number for found in models for _, item in found for number in _numbers(item)])
+    log = set_signed_scale(axes, "x", values, zero=False)
     _leave_room(axes, values, log=log)
-    for at, (key, item) in enumerate(rows):
-        _draw(axes, at, key, item)
-    axes.set_ylim(len(rows) - 0.5, -0.65)
-    several = len(diagnoses) > 1
-    axes.set_yticks(range(len(rows)), [f"{item.name}, {_NAMES[key]}" if several else _NAMES[key] for key, item in rows])
-    axes.set_xlabel(f"eigenvalue of the Hessian ({CURVATURE_WORDS}{', signed log scale' if log else ''})")
+    at, ticks = 0.0, []
+    for found in models:
+        if head:
+            place = (0.0, at + head - 0.6)
+            axes.annotate(
+                found[0][1].name, place, xycoords=axes.get_yaxis_transform(), fontsize=FONT_SIZE, weight="bold"
+            )
+            at += head
+        for key, item in found:
+            _draw(axes, at, key, item)
+            ticks.append((at, _NAMES[key]))
+            at += 1.0
+    axes.set_ylim(at - 0.5, -0.5)
+    axes.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
+    axes.set_xlabel(f"eigenvalue of the Hessian\n({CURVATURE_WORDS}{', signed log scale' if log else ''})")
     finish(axes, [])
+    axes.grid(visible=False, axis="y")
     close_frame(axes)
     return axes
 
@@ -95,17 +109,20 @@ def _leave_room(axes: Axes, values: np.ndarray, *, log: bool) -> None:
         axes.set_xlim(low - 0.12 * extent, high + 0.12 * extent)
 
 
-def _draw(axes: Axes, at: int, key: str, item: Drawn) -> None:
-    """One row: interval, mark, tolerance, and the numbers above."""
+def _draw(axes: Axes, at: float, key: str, item: Drawn) -> None:
+    """One row: interval, mark, tolerance, and the numbers beside it."""
     finding = item.finding
     value = math.nan if finding.value is None else finding.value
     color = NEGATIVE if value < 0 else POSITIVE
     marker = "v" if key == "lambda_min" else "^"
     left, right = axes.get_xlim()
-    axes.axhline(at, color=INK, alpha=0.1, linewidth=0.6, zorder=0)
+    axes.axhline(at, color=INK, alpha=0.12, linewidth=0.6, zorder=0)
+    axes.plot([0.0, 0.0], [at - 0.42, at + 0.42], color=INK, linewidth=0.8, alpha=0.7, zorder=1)
     if finding.interval is not None and not any(math.isnan(end) for end in finding.interval):
         low, high = finding.interval
-        axes.plot([max(low, left), min(high, right)], [at, at], color=color, linewidth=4.5, alpha=0.45, solid_capstyle="butt")
+        axes.plot(
+            [max(low, left), min(high, right)], [at, at], color=color, linewidth=4.5, alpha=0.45, solid_capstyle="butt"
+        )
         for end, edge, arrow in ((low, left, "<"), (high, right, ">")):
             if math.isinf(end):
                 axes.plot([edge], [at], marker=arrow, color=color, markersize=6, clip_on=False)
@@ -119,13 +136,13 @@ def _draw(axes: Axes, at: int, key: str, item: Drawn) -> None:
         _words(value, finding.interval),
         (1.0, at),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(0, 6),
+        xytext=(6, 0),
         textcoords="offset points",
-        ha="right",
+        va="center",
         fontsize=FONT_SIZE - 1,
     )
 
 
 def _words(value: float, interval: tuple[float, float] | None) -> str:
     text = signed(value, 4)
-    return text if interval is None else f"{text}  in  [{signed(interval[0], 4)}, {signed(interval[1], 4)}]"
+    return text if interval is None else f"{text}\nin [{signed(interval[0], 4)}, {signed(interval[1], 4)}]"

@@ -110,6 +110,8 @@ def _axes(ax: Axes | None, groups: Sequence[Group], names: Sequence[str]) -> Axe
 
 def _finished(axes: Axes, names: Sequence[str], handles: list) -> Axes:  # type: ignore[type-arg]
     name_rows(axes, names)
+    if len(names) < 3:
+        axes.set_ylim(len(names), -1.0)  # a single bar need not fill the figure
     finish(axes, handles)
     close_frame(axes)
     return axes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from landscape.plots.diagnosed import (
     CURVATURE_WORDS,
     NEGATIVE,
     POSITIVE,
+    Drawn,
     bare_figure,
     drawn,
     numbers,
@@ -57,30 +58,42 @@ def plot_gradient_spectrum(diagnoses: Sequence[Diagnosis]) -> Figure:
     values = np.concatenate([numbers(item.finding.details["nodes"]) for item in found])
     values = values[np.isfinite(values)]
     log = set_signed_scale(panels[0], "x", values if len(values) else np.ones(1), zero=False)
-    for axes, item in zip(panels, found, strict=True):
-        draw_nodes(axes, numbers(item.finding.details["nodes"]), numbers(item.finding.details.get("weights", ())))
+    measures = [nodes_of(item) for item in found]
+    floor = floor_of(weights for _, weights in measures)
+    for axes, item, measure in zip(panels, found, measures, strict=True):
+        draw_nodes(axes, *measure, floor)
         axes.set_ylabel("share of |g|\N{SUPERSCRIPT TWO}")
         axes.axvline(0.0, color=INK, linewidth=0.7, alpha=0.7, zorder=1)
         label_powers(axes)
         finish(axes, [])
         if len(diagnoses) > 1:
             place = {"xycoords": "axes fraction", "ha": "right", "va": "top"}
-            axes.annotate(item.name, (0.99, 0.95), fontsize=FONT_SIZE, weight="bold", **place)  # type: ignore[arg-type]
+            axes.annotate(item.name, (0.99, 0.95), fontsize=FONT_SIZE, weight="bold", **place)
     panels[-1].set_xlabel(f"curvature ({CURVATURE_WORDS}{', signed log scale' if log else ''})")
     return figure
 
 
-def draw_nodes(axes: Axes, nodes: Array, weights: Array) -> None:
-    """Stems up to each weight on a logarithmic axis: filled circles for positive nodes, triangles for negative ones."""
+def nodes_of(item: Drawn) -> tuple[Array, Array]:
+    """Nodes and weights in a finding's details."""
+    nodes, weights = (numbers(item.finding.details.get(name, ())) for name in ("nodes", "weights"))
     number = min(len(nodes), len(weights))
-    nodes, weights = nodes[:number], weights[:number]
-    shown = np.isfinite(nodes) & (weights > LEAST_WEIGHT)
+    return nodes[:number], weights[:number]
+
+
+def floor_of(weights: Iterable[Array]) -> float:
+    """A power of ten, or half of one, below all weights that are more than rounding."""
+    all_of_them = np.concatenate([np.ones(1), *weights])
+    return float(10.0 ** (math.floor(math.log10(all_of_them[all_of_them > LEAST_WEIGHT].min())) - 0.5))
+
+
+def draw_nodes(axes: Axes, nodes: Array, weights: Array, floor: float) -> None:
+    """Stems from the floor to each weight on a logarithmic axis: circles for positive nodes, triangles for negative ones."""
+    shown = np.isfinite(nodes) & (weights > LEAST_WEIGHT) & np.isfinite(weights)
     axes.set_yscale("log")
     if not shown.any():
         say_nothing_to_draw(axes, "no node has a weight")
-        axes.set_ylim(0.1, 2)
+        axes.set_ylim(floor, 2.5)
         return
-    floor = 10.0 ** (math.floor(math.log10(float(weights[shown].min()))) - 0.5)
     for side, color, marker in ((nodes >= 0, POSITIVE, "o"), (nodes < 0, NEGATIVE, "v")):
         x, y = nodes[shown & side], weights[shown & side]
         axes.vlines(x, floor, y, color=color, linewidth=0.9, alpha=0.8)

@@ -21,7 +21,7 @@ from landscape.plots.diagnosed import (
     set_signed_scale,
     signed,
 )
-from landscape.plots.nodes import draw_nodes, label_powers
+from landscape.plots.nodes import draw_nodes, floor_of, label_powers, nodes_of
 from landscape.plots.palette import INK
 from landscape.plots.series import Array, thin
 
@@ -76,11 +76,10 @@ def plot_spectral_density(diagnoses: Sequence[Diagnosis]) -> Figure:
     set_signed_scale(panels[0], "x", values, linear_range=reach, zero=False)
     low, high = min(float(values.min()), -2 * reach), max(float(values.max()), 2 * reach)
     panels[0].set_xlim(low * 2, high * 2)
-    lowest = min(_least_weight(item) for item in found)
+    floor = floor_of(nodes_of(item)[1] for item in found)
     for item, curve, nodes in zip(found, panels[0::2], panels[1::2], strict=True):
-        _draw_pair(curve, nodes, item, ends.get(id(item.diagnosis)), lowest, several=len(diagnoses) > 1)
+        _draw_pair(curve, nodes, item, ends.get(id(item.diagnosis)), floor, several=len(diagnoses) > 1)
     _share_heights(panels[0::2])
-    _share_heights(panels[1::2])
     panels[-1].set_xlabel(f"eigenvalue of the Hessian ({CURVATURE_WORDS}, signed log scale)")
     figure.align_ylabels(list(panels))
     return figure
@@ -99,32 +98,12 @@ def _extent(found: list[Drawn], ends: list[Drawn]) -> tuple[Array, float]:
     return values, float(reaches.min()) if len(reaches) else 1e-3 * top
 
 
-def _least_weight(item: Drawn) -> float:
-    weights = numbers(item.finding.details.get("weights", ()))
-    weights = weights[np.isfinite(weights) & (weights > 1e-12)]
-    return float(weights.min()) if len(weights) else 1e-3
-
-
-def _draw_pair(
-    curve: Axes, nodes: Axes, item: Drawn, end: Drawn | None, lowest: float, *, several: bool
-) -> None:
+def _draw_pair(curve: Axes, nodes: Axes, item: Drawn, end: Drawn | None, floor: float, *, several: bool) -> None:
     """Density above, nodes below, and the certificate's interval through both."""
-    grid = numbers(item.finding.details.get("grid", ()))
-    density = numbers(item.finding.details.get("density", ()))
-    floor = 10.0 ** math.floor(math.log10(lowest))
-    rows = thin(np.arange(len(grid)), density, share=0.2)
-    x, y = grid[rows], drawable(density[rows], log=True)
-    curve.set_yscale("log")
-    for side, color, hatch in ((x >= 0, POSITIVE, None), (x <= 0, NEGATIVE, "////")):
-        shown = np.where(side, np.maximum(y, floor), np.nan)
-        curve.fill_between(x, floor, shown, facecolor=color, alpha=0.22, linewidth=0)
-        if hatch:
-            curve.fill_between(x, floor, shown, facecolor="none", edgecolor=color, linewidth=0, hatch=hatch, alpha=0.7)
-        curve.plot(x, np.where(side, y, np.nan), color=color, linewidth=1.3)
-    top = float(np.nanmax(y)) if np.isfinite(y).any() else 1.0
-    curve.set_ylim(floor, max(top, 2 * floor) * 3)
+    places, weights = nodes_of(item)
+    _draw_curve(curve, item, places[np.isfinite(places)], floor)
     curve.set_ylabel("density\n(share / decade)")
-    draw_nodes(nodes, numbers(item.finding.details.get("nodes", ())), numbers(item.finding.details.get("weights", ())))
+    draw_nodes(nodes, places, weights, floor)
     nodes.set_ylabel("weight of\neach node")
     handles = [_mark_interval(axes, end) for axes in (curve, nodes)] if end is not None else []
     for axes in (curve, nodes):
@@ -136,6 +115,26 @@ def _draw_pair(
         curve.annotate(
             item.name, (0.99, 0.95), xycoords="axes fraction", ha="right", va="top", fontsize=FONT_SIZE, weight="bold"
         )
+
+
+def _draw_curve(axes: Axes, item: Drawn, nodes: Array, floor: float) -> None:
+    """The density between the outermost nodes, its negative part hatched; dotted beyond them, where it is smoothing alone."""
+    grid, density = (numbers(item.finding.details.get(name, ())) for name in ("grid", "density"))
+    number = min(len(grid), len(density))
+    rows = thin(np.arange(number), density[:number], share=0.2)
+    x, y = grid[rows], drawable(density[rows], log=True)
+    low, high = (float(nodes.min()), float(nodes.max())) if len(nodes) else (-math.inf, math.inf)
+    inside = (x >= low) & (x <= high)
+    axes.set_yscale("log")
+    axes.plot(x, y, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), alpha=0.7, zorder=1.5)
+    for side, color, hatch in ((inside & (x >= 0), POSITIVE, None), (inside & (x <= 0), NEGATIVE, "////")):
+        shown = np.where(side, np.maximum(y, floor), np.nan)
+        axes.fill_between(x, floor, shown, facecolor=color, alpha=0.22, linewidth=0)
+        if hatch:
+            axes.fill_between(x, floor, shown, facecolor="none", edgecolor=color, linewidth=0, hatch=hatch, alpha=0.7)
+        axes.plot(x, np.where(side, y, np.nan), color=color, linewidth=1.4)
+    top = float(np.nanmax(y)) if np.isfinite(y).any() else 1.0
+    axes.set_ylim(floor, max(top, 2 * floor) * 3)
 
 
 def _mark_interval(axes: Axes, end: Drawn) -> Any:

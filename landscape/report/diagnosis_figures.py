@@ -35,11 +35,14 @@ class Picture:
         The element.
     caption : str
         What it shows and how to read it.
+    is_tall : bool
+        Whether two others fit beside it.
     """
 
     title: str
     svg: Markup
     caption: str
+    is_tall: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,7 @@ class PictureSection:
     pictures: tuple[Picture, ...]
 
 
-def figures_of(
-    diagnoses: Sequence[Diagnosis], names: Sequence[str], history: History | None
-) -> list[PictureSection]:
+def figures_of(diagnoses: Sequence[Diagnosis], names: Sequence[str], history: History | None) -> list[PictureSection]:
     """The sections that have something to show.
 
     Parameters
@@ -82,13 +83,13 @@ def figures_of(
     return [section for section in sections if section.pictures]
 
 
-def _picture(title: str, figure: Any, caption: str) -> Picture:
+def _picture(title: str, figure: Any, caption: str, *, is_tall: bool = False) -> Picture:
     from markupsafe import Markup
 
     with warnings.catch_warnings():
         # A name in letters that the font lacks is drawn with boxes; it stands in the tables, too.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
-        return Picture(title, Markup(figure_svg(figure, f"{title}. {caption}")), caption)
+        return Picture(title, Markup(figure_svg(figure, f"{title}. {caption}")), caption, is_tall)
 
 
 def _curves(diagnoses: Sequence[Diagnosis], history: History | None) -> list[Picture]:
@@ -135,7 +136,9 @@ def _spectrum(diagnoses: Sequence[Diagnosis]) -> list[Picture]:
                 "Spectral density",
                 plot_spectral_density(diagnoses),
                 "How the eigenvalues are distributed, negative ones hatched; below, the quadrature nodes that the curve was "
-                "smoothed from, with their weights. The shaded band is what is known of lambda_min.",
+                "smoothed from, with their weights. Dotted, beyond the outermost nodes, it is smoothing alone. The shaded band "
+                "is what the certificate leaves for lambda_min.",
+                is_tall=True,
             )
         )
     if any(item.finding.details.get("nodes") for item in drawn(diagnoses, "gradient_spectrum")):

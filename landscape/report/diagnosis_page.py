@@ -44,7 +44,9 @@ GLOSSARY: Mapping[str, str] = {
         "The quantity lies in between. For lambda_min the upper end holds for certain, the lower one except with the "
         "probability that is given; elsewhere it is a confidence interval."
     ),
-    "\N{PLUS-MINUS SIGN}": "One standard error, over samples or random vectors; for eigenvalues the residual norm or error of products.",
+    "\N{PLUS-MINUS SIGN}": (
+        "One standard error, over samples or random vectors; for eigenvalues the residual norm or the error of products."
+    ),
     "Ritz value": "An estimate of an eigenvalue by Lanczos' method; never outside the spectrum, up to rounding.",
     "residual": "Some eigenvalue lies within the residual norm of a Ritz value; which one is not promised.",
     "trace": "The sum of all eigenvalues, estimated from products with random vectors of signs.",
@@ -169,8 +171,10 @@ def figure(value: float, digits: int = 4) -> str:
     >>> figure(-0.012345), figure(float("nan")), figure(float("inf"))
     ('−0.01234', 'NaN', 'infinity')
     """
-    text = str(value) if math.isnan(value) else "infinity" if math.isinf(value) else f"{abs(value):.{digits}g}"
-    return text.replace("nan", "NaN") if math.isnan(value) or value >= 0 else f"\N{MINUS SIGN}{text}"
+    if math.isnan(value):
+        return "NaN"
+    text = "infinity" if math.isinf(value) else f"{abs(value):.{digits}g}".replace("-", "\N{MINUS SIGN}")
+    return f"\N{MINUS SIGN}{text}" if value < 0 else text
 
 
 def _minus(text: str) -> str:
@@ -265,7 +269,9 @@ def _layers(diagnoses: Sequence[Diagnosis], names: Sequence[str]) -> list[dict[s
             columns = [column for column in LAYER_COLUMNS if any(row.get(column) is not None for row in rows)]
             body = [[_layer_cell(row, column) for column in columns] for row in rows]
             heads = [LAYER_COLUMNS[column] for column in columns]
-            tables.append({"model": name, "heads": heads, "rows": [(r["name"], c) for r, c in zip(rows, body, strict=True)]})
+            tables.append(
+                {"model": name, "heads": heads, "rows": [(r["name"], c) for r, c in zip(rows, body, strict=True)]}
+            )
     return tables
 
 

@@ -18,6 +18,12 @@ from landscape.report.account import (
     spent,
     spent_at,
 )
+from landscape.report.second_phase import (
+    control_sentence,
+    ending_sentence,
+    second_phase_of,
+    second_phase_sentences,
+)
 from landscape.report.words import NOT_MEASURED, amount, count, epochs, metric, metric_name, number, percent, unbroken
 from landscape.status import Status
 from landscape.training.result import Swap, TrainingResult
@@ -80,11 +86,12 @@ def describe_run(result: TrainingResult) -> Verdict:
     accounts = segment_accounts(result)
     sentences = [
         *_swap_sentences(result),
+        *second_phase_sentences(result),
         *_segment_sentences(accounts),
         *_comparison(accounts),
         *_evaluation_sentences(result),
         *_cost_sentences(result),
-        f"Why it ended: {result.status}",
+        ending_sentence(result),
         *_caveat(result),
     ]
     return Verdict(_headline(result, accounts), tuple(sentences))
@@ -277,8 +284,9 @@ def _cost_sentences(result: TrainingResult) -> list[str]:
     if not price.is_full_batch:
         return [f"{recording} An epoch of the second phase cost {amount(price.per_epoch)} GE."]
     steps = f"The {price.num_steps:,} second-phase steps" if price.num_steps != 1 else "The one second-phase step"
-    search = price.per_epoch - 1
-    split = f": 1 for the gradient, {amount(search)} for the line search" if search >= 0 else ""
+    phase, search = second_phase_of(result), price.per_epoch - 1
+    rest = "products with the curvature and the line search" if phase.kind == "NewtonCG" else "the line search"
+    split = f": 1 for the gradient, {amount(search)} for {rest}" if search >= 0 and not phase.is_control else ""
     failed = f"; {price.num_failed} of them failed to lower the loss" if price.num_failed else ""
     return [f"{recording} {steps} cost {amount(price.per_epoch)} GE each on average{split}{failed}."]
 
@@ -311,10 +319,7 @@ def _caveat(result: TrainingResult) -> list[str]:
             f"To see what swapping changes, run `landscape train ...{budget}` with a policy that swaps, on the same data and "
             "seeds."
         ]
-    return [
-        "One run does not show that swapping was better than going on with the first optimiser. To check: "
-        f"`landscape train ... --policy never --record free{budget}` on the same data and seeds."
-    ]
+    return [control_sentence(result, budget)]
 
 
 def _total(result: TrainingResult) -> float | None:

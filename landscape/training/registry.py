@@ -13,6 +13,7 @@ from landscape.optim.lbfgs import LBFGS
 from landscape.optim.ssbroyden import SelfScaledBroyden
 from landscape.specs import build_from, parse_spec
 from landscape.training.continued_adam import ContinuedAdam
+from landscape.training.newton_cg_phase import NewtonFullBatch
 from landscape.training.phases import FullBatch, MiniBatches, PhaseFactory
 
 
@@ -110,6 +111,34 @@ def _ssbroyden(
     return _line_search_phase(SelfScaledBroyden, "full", dtype, settings)
 
 
+def _newton_cg(
+    *,
+    curvature: str = "hessian",
+    max_products: int | None = None,
+    history: int | None = None,
+    damping: float | None = None,
+    sketch_rank: int | None = None,
+    line_search: str | None = None,
+    precond: str | None = "adam",
+    tol_grad: float | None = None,
+    dtype: str | None = None,
+) -> Any:
+    settings = {
+        "max_products": max_products,
+        "history": history,
+        "damping": damping,
+        "sketch_rank": sketch_rank,
+        "line_search": line_search,
+        "tol_grad": tol_grad,
+    }
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    if precond in (None, "none"):
+        given["precond"] = None
+    elif precond != "adam":  # the default
+        given["precond"] = precond
+    return NewtonFullBatch(curvature, given, dtype)  # type: ignore[arg-type]
+
+
 def _adam_cosine(*, lr: float | None = None, batch_size: int | None = None) -> Any:
     return ContinuedAdam("cosine", lr, batch_size)
 
@@ -127,6 +156,7 @@ SECOND_PHASES: dict[str, Callable[..., Any]] = {
     "cg": _cg,
     "lbfgs": _lbfgs,
     "ssbroyden": _ssbroyden,
+    "newton-cg": _newton_cg,
     "adam-cosine": _adam_cosine,
     "adam-constant": _adam_constant,
     "adam-full-batch": _adam_full_batch,

@@ -49,7 +49,11 @@ def test_every_name_makes_a_phase_that_lowers_the_loss_and_describes_itself(name
     ("spec", "kind", "options"),
     [
         ("cg", ConjugateGradient, {"beta": "pr+", "line_search": "quadratic", "precond": "adam"}),
-        ("cg:beta=hz,line_search=golden,xtol=nr,restart_every=7", ConjugateGradient, {"xtol": 2e-4, "restart_every": 7}),
+        (
+            "cg:beta=hz,line_search=golden,xtol=nr,restart_every=7",
+            ConjugateGradient,
+            {"xtol": 2e-4, "restart_every": 7},
+        ),
         ("cg:precond=none,tol_grad=1e-3", ConjugateGradient, {"precond": "none", "tol_grad": 1e-3}),
         ("lbfgs:history=7,max_evaluations=4", LBFGS, {"history": 7, "max_evaluations": 4, "precond": "adam"}),
         ("ssbroyden:line_search=strong-wolfe", SelfScaledBroyden, {"line_search": "strong-wolfe", "max_params": 5000}),
