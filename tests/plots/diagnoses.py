@@ -12,11 +12,18 @@ from landscape.probes.certificate.certificate import Verdict
 from landscape.status import Status
 
 UNIT = "loss/parameter^2"
+
+
+def layer(name: str, num_params: int, gradient: float, length: float, trace: float, error: float) -> dict[str, Any]:
+    norms = {"gradient_norm": gradient, "parameter_norm": length}
+    return {"name": name, "num_params": num_params, **norms, "trace": trace, "trace_standard_error": error}
+
+
 LAYERS = [
-    {"name": "first", "num_params": 2080, "gradient_norm": 0.5, "parameter_norm": 5.0, "trace": 8.0, "trace_standard_error": 1.0},
-    {"name": "middle", "num_params": 12, "gradient_norm": 0.25, "parameter_norm": 2.0, "trace": -3.0, "trace_standard_error": 0.5},
-    {"name": "last", "num_params": 330, "gradient_norm": 1.0, "parameter_norm": 1.0, "trace": 0.25, "trace_standard_error": 0.5},
-]  # fmt: skip
+    layer("first", 2080, gradient=0.5, length=5.0, trace=8.0, error=1.0),
+    layer("middle", 12, gradient=0.25, length=2.0, trace=-3.0, error=0.5),
+    layer("last", 330, gradient=1.0, length=1.0, trace=0.25, error=0.5),
+]
 DIRECTIONS = [
     {"name": "gradient", "curvature": 2.0, "standard_error": 0.25},
     {"name": "random 1", "curvature": -0.5, "standard_error": 0.125},
@@ -88,16 +95,19 @@ def not_finite() -> Diagnosis:
     """NaN and infinities wherever there is a number."""
     rows = [{**row, "trace": math.nan, "gradient_norm": math.inf} for row in LAYERS]
     bad = {"nodes": [math.nan, math.inf, 1.0], "weights": [0.5, math.nan, math.nan]}
+    curve = {"grid": [math.nan, 1.0], "density": [math.inf, math.nan], "negative_threshold": math.nan}
+    direction = {"name": "gradient", "curvature": math.nan, "standard_error": math.inf}
+    noise = {"rows": [{"batch_size": 32, "noise": math.inf}], "batch_size": 32}
     return diagnosis(
         seconds=math.nan,
         findings={
             "stationarity": {"value": math.inf},
             "lambda_min": {"value": math.nan, "interval": (-math.inf, math.nan), "threshold": math.nan},
             "lambda_max": {"value": math.inf, "interval": (-math.inf, math.inf)},
-            "directional": {"value": math.nan, "error": math.nan, "details": {"directions": [{"name": "gradient", "curvature": math.nan, "standard_error": math.inf}]}},
+            "directional": {"value": math.nan, "error": math.nan, "details": {"directions": [direction]}},
             "gradient_spectrum": {"value": math.nan, "interval": (math.nan, math.nan), "details": bad},
-            "noise_floor": {"value": math.inf, "details": {"rows": [{"batch_size": 32, "noise": math.inf}], "batch_size": 32}},
-            "density": {"details": {**bad, "grid": [math.nan, 1.0], "density": [math.inf, math.nan], "negative_threshold": math.nan}},
+            "noise_floor": {"value": math.inf, "details": noise},
+            "density": {"details": {**bad, **curve}},
             "layers": {"details": {"rows": rows}},
         },
-    )  # fmt: skip
+    )

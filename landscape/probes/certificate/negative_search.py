@@ -71,7 +71,8 @@ def search(space: ThickRestartSpace, settings: SearchSettings) -> SearchOutcome:
 
     Notes
     -----
-    One product of the budget is kept for a witness, a second one for a better witness where the search goes on. A Ctrl-C ends the search with what is known.
+    One product of the budget is kept for a witness, a second one for a better witness where the search goes on. A Ctrl-C
+    ends the search with what is known.
     """
     outcome = SearchOutcome(Interval())
     before = space.operator.num_matvecs
