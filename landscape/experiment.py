@@ -20,6 +20,7 @@ import landscape
 from landscape import datasets, models, policies
 from landscape.config import TrainConfig, read_config, write_config
 from landscape.datasets import ImageData
+from landscape.diagnosis.bar import Progress
 from landscape.diagnosis.diagnose import LevelName
 from landscape.diagnosis.diagnosis import CostEstimate
 from landscape.diagnosis.many import Diagnoses
@@ -105,7 +106,7 @@ def diagnose_run(
     seed: int = 0,
     device: str | None = None,
     dtype: Literal["float32", "float64"] | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: bool | Progress | None = None,
     announce: Callable[[str, CostEstimate], None] | None = None,
 ) -> Diagnoses:
     """Diagnose the model of a run at its swap, its end or its start, side by side: ``landscape diagnose RUN``.
@@ -258,7 +259,7 @@ def build_experiment(config: TrainConfig, listeners: Sequence[Listener] = ()) ->
         listeners=listeners,
     )
     make_trainer()  # refuses what it must before any data are read
-    device = _device(config.device)
+    device = usable_device(config.device)
     data = datasets.load(
         config.data,
         root=config.data_root,
@@ -321,7 +322,14 @@ def _threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """The device of that name, ``"auto"`` for CUDA where there is one, tried out.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be used here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -11,6 +11,7 @@ from landscape import __version__
 #: One line for each command; `landscape COMMAND --help` tells the rest.
 COMMANDS = {
     "train": "train a model with Adam, swap at a detected point, finish with conjugate gradients, write a report",
+    "diagnose": "is a trained model at a convex spot, in which sense, and how sure is that: your own model, or a run",
     "replay": "when would each swap criterion have fired on a recorded run, why, and at what price",
 }
 USAGE_ERROR = 2
@@ -60,6 +61,10 @@ def _find(name: str) -> Callable[[Sequence[str]], int] | None:
         from landscape.cli.train import train_command
 
         return train_command
+    if name == "diagnose":
+        from landscape.cli.diagnose import diagnose_command
+
+        return diagnose_command
     if name == "replay":
         from landscape.cli.replay import replay_command
 

@@ -40,7 +40,9 @@ def find(option: str, name: str) -> Any:
     """
     module_name, colon, attributes = name.partition(":")
     if not colon or not module_name or not attributes:
-        raise UserCodeError(f"{option} {name} was given; needed is package.module:name, as in {option} mypackage.nets:make.")
+        raise UserCodeError(
+            f"{option} {name} was given; needed is package.module:name, as in {option} mypackage.nets:make."
+        )
     found = _imported(option, name, module_name)
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
@@ -146,7 +148,9 @@ def _imported(option: str, name: str, module_name: str) -> Any:
             'script under `if __name__ == "__main__":`.'
         ) from error
     except Exception as error:
-        raise UserCodeError(f"{option} {name}: importing {module_name} raised {described(error)}. Mend the module.") from error
+        raise UserCodeError(
+            f"{option} {name}: importing {module_name} raised {described(error)}. Mend the module."
+        ) from error
 
 
 def _near(missing: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import re
 import warnings
@@ -49,7 +50,9 @@ def load_weights(model: nn.Module, path: Path, prefix: str = "") -> str:
     state, place = _state_dict(_read(path), path)
     notes = [f"read from {place!r} in the checkpoint"] if place else []
     if prefix:
+        left_out = sum(not name.startswith(prefix) for name in state)
         state = _without(prefix, state, path)
+        notes += [f"{left_out} names without {prefix!r} left out"] if left_out else []
     else:
         wanted = set(model.state_dict())
         for wrapper in _nested_wrappers(state):
@@ -57,6 +60,7 @@ def load_weights(model: nn.Module, path: Path, prefix: str = "") -> str:
                 state = _stripped(wrapper, state)
                 notes.append(f"{wrapper!r} taken off every name")
                 break
+    state = _with_tied(model, state)
     _check_fit(model, state, path)
     model.load_state_dict(dict(state))
     return f"{path}: {', '.join(notes)}." if notes else ""
@@ -91,16 +95,15 @@ def _read(path: Path) -> Any:
 
 def _read_safetensors(path: Path) -> Any:
     try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        safetensors, of_torch = (importlib.import_module(name) for name in ("safetensors", "safetensors.torch"))
     except ModuleNotFoundError as error:
         raise WeightsError(
             f"--weights {path} needs the package safetensors, which is not installed. Install it: "
             "pip install 'torch-landscape[pretrained]', or pip install safetensors."
         ) from error
     try:
-        return load_file(path)
-    except SafetensorError as error:
+        return of_torch.load_file(path)
+    except safetensors.SafetensorError as error:
         raise WeightsError(f"--weights {path} is no safetensors file, or is damaged ({error}).") from error
 
 
@@ -130,7 +133,8 @@ def _is_state_dict(content: Any) -> bool:
 
 def _nested_wrappers(state: Mapping[str, Any]) -> list[str]:
     """Every sequence of wrappers that all names begin with: ``module.``, ``module._orig_mod.``."""
-    found, prefix = [], ""
+    found: list[str] = []
+    prefix = ""
     while True:
         deeper = [prefix + wrapper for wrapper in WRAPPERS if all(name.startswith(prefix + wrapper) for name in state)]
         if not deeper:
@@ -146,8 +150,21 @@ def _stripped(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
 def _without(prefix: str, state: Mapping[str, Any], path: Path) -> dict[str, Any]:
     found = _stripped(prefix, state)
     if not found:
-        raise WeightsError(f"--weights-prefix {prefix} was given, but no name in {path} begins with it: {_listed(state)}.")
+        raise WeightsError(
+            f"--weights-prefix {prefix} was given, but no name in {path} begins with it: {_listed(state)}."
+        )
     return found
+
+
+def _with_tied(model: nn.Module, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Weights that the model uses under several names, of which a file may hold one only."""
+    names: dict[int, str] = {}
+    own = model.state_dict(keep_vars=True)
+    for name, tensor in own.items():
+        if name in state:
+            names.setdefault(id(tensor), name)
+    tied = {name: state[names[id(tensor)]] for name, tensor in own.items() if name not in state and id(tensor) in names}
+    return {**state, **tied}
 
 
 def _check_fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
@@ -182,7 +199,9 @@ def _advice(wanted: Mapping[str, Any], state: Mapping[str, Any], differing: bool
         )
     if differing:
         return "Make the model as large as the one that was trained: give its factory's arguments with --model-args."
-    return "Give the factory of the model that was trained, with its arguments (--model-args), or the weights of this one."
+    return (
+        "Give the factory of the model that was trained, with its arguments (--model-args), or the weights of this one."
+    )
 
 
 def _fitting_prefix(longer: Mapping[str, Any], shorter: Mapping[str, Any]) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+from torch import Tensor
 
 from landscape.diagnosis.finding import Finding, Outlook, not_measured
 from landscape.diagnosis.titles import CLAIM_OF, CURVATURE, TITLES
 from landscape.diagnosis.workbench import Workbench
 from landscape.probes.certificate.certificate import Certificate, Verdict
 from landscape.probes.certificate.certify import certify
+from landscape.probes.certificate.interval import MAX_DEFECT
+from landscape.vectors import norm
 
 #: An eigenvalue above minus this share of the largest one passes for "not negative".
 EPS = 1e-3
@@ -18,7 +23,8 @@ MILD = 0.05
 
 
 def extreme_eigenvalues(bench: Workbench) -> list[Finding]:
-    """Smallest and largest eigenvalue and their signed ratio, all from one Lanczos run."""
+    """Smallest and largest eigenvalue and their signed ratio, from one Lanczos run and what is known besides."""
+    _ = bench.witness  # charged before the products are counted out
     found = certify(
         bench.hessian,
         eps=EPS,
@@ -26,12 +32,49 @@ def extreme_eigenvalues(bench: Workbench) -> list[Finding]:
         max_matvecs=_allowed(bench),
         early=False,
         generator=bench.generator(1),
-        callback=lambda used, ritz: bench.tick(),
+        callback=lambda *_: bench.tick(),
     )
-    bench.certificate = found
+    bench.certificate = found = _strengthened(found, bench)
     if math.isnan(found.ritz_value):
         return _unknown(found)
     return [_lambda_min(found), _lambda_max(found), _ratio(found)]
+
+
+def _strengthened(found: Certificate, bench: Workbench) -> Certificate:
+    """The certificate with what the gradient's Ritz values and symmetries say of lambda_max and lambda_min.
+
+    Every Ritz value lies between the extreme eigenvalues, whatever its start, and a random one may see little of the ends
+    in a few steps. The lower bound stays as it is: it rests on the random start alone.
+    """
+    if math.isnan(found.ritz_value):
+        return found
+    if bench.highest > found.lambda_max:
+        found = replace(found, lambda_max=bench.highest, lambda_max_upper=max(found.lambda_max_upper, bench.highest))
+    if bench.lowest < found.ritz_value and bench.lowest + bench.ritz_error < 0.0:
+        found = _lowered(found, bench.lowest, bench.ritz_error, None, "It was seen from the gradient, as a Ritz value.")
+    proof = bench.witness
+    if proof is not None and proof.upper is not None and proof.upper < found.upper:
+        told = f"Proven by {proof.symmetry.kind} symmetry ({', '.join(proof.symmetry.names)}) from the gradient alone."
+        found = _lowered(found, proof.curvature, proof.error, proof.direction / norm(proof.direction), told)
+    if found.verdict is Verdict.UNDECIDED and found.is_above and found.orthogonality_defect <= MAX_DEFECT:
+        found = replace(found, verdict=Verdict.ABOVE, failure_probability=found.failure_of_bounds, steps_needed=None)
+    return replace(found, ratio=found.ritz_value / found.lambda_max if found.lambda_max > 0 else math.nan)
+
+
+def _lowered(found: Certificate, value: float, error: float, direction: Tensor | None, told: str) -> Certificate:
+    """A certificate of negative curvature that was found by other means."""
+    return replace(
+        found,
+        verdict=Verdict.NEGATIVE,
+        upper=min(found.upper, value + error),
+        lower=min(found.lower, value - error),
+        ritz_value=value,
+        error=error,
+        direction=found.direction if direction is None and found.verdict is Verdict.NEGATIVE else direction,
+        failure_probability=0.0,
+        steps_needed=None,
+        conditions=(told, *found.conditions),
+    )
 
 
 def _allowed(bench: Workbench) -> int:
@@ -126,8 +169,7 @@ def _lambda_max(found: Certificate) -> Finding:
 
 def _ratio(found: Certificate) -> Finding:
     value = found.ratio
-    lowest = found.lower / found.lambda_max if found.lambda_max > 0 else math.nan
-    highest = found.upper / found.lambda_max if found.lambda_max > 0 else math.nan
+    lowest, highest = _bounds_of_ratio(found)
     step = ""
     if math.isnan(value):
         outlook, meaning = Outlook.UNDECIDED, "There is no positive curvature to compare with."
@@ -135,15 +177,24 @@ def _ratio(found: Certificate) -> Finding:
         outlook = Outlook.FAVOURABLE
         meaning = "Negative curvature is absent, or next to nothing beside the largest curvature."
     elif highest >= -EPS:
-        known = f"it may reach {-lowest:.2%} of the largest" if math.isfinite(lowest) else "how much there may be is not known"
+        known = (
+            f"it may reach {-lowest:.2%} of the largest"
+            if math.isfinite(lowest)
+            else "how much there may be is not known"
+        )
         outlook, meaning = Outlook.UNDECIDED, f"No negative curvature worth the name was found, but {known}."
         step = "More products (a higher level) would tell."
-    elif value >= -MILD:
+    elif lowest >= -MILD:
         outlook = Outlook.NEUTRAL
-        meaning = f"The most negative curvature found is {-value:.2%} of the largest: mild, but the loss is not convex."
-    else:
+        meaning = f"The most negative curvature is {_part(value)} of the largest: mild, but the loss is not convex."
+    elif highest < -MILD:
         outlook = Outlook.UNFAVOURABLE
-        meaning = f"The most negative curvature found is {-value:.0%} of the largest: far from convex."
+        meaning = f"The most negative curvature is {_part(value)} of the largest, far from convex."
+    else:
+        known = f"{_part(highest)} to {_part(lowest)}" if math.isfinite(lowest) else f"{_part(highest)} or more"
+        outlook = Outlook.UNDECIDED
+        meaning = f"The most negative curvature found is {_part(value)} of the largest found; surely it is {known}."
+        step = "More products (a higher level) would tell."
     return Finding(
         "ratio",
         TITLES["ratio"],
@@ -156,4 +207,25 @@ def _ratio(found: Certificate) -> Finding:
         threshold_text=f"mild down to -{MILD:g}; approximately convex from",
         next_step=step,
         details={"mild": -MILD},
+    )
+
+
+def _bounds_of_ratio(found: Certificate) -> tuple[float, float]:
+    """From the bounds of both eigenvalues; they hold except with the probability that these have."""
+    if not found.lambda_max > 0:
+        return math.nan, math.nan
+    low, high = found.lambda_max, found.lambda_max_upper
+    ends = [bound / scale for bound in (found.lower, found.upper) for scale in (low, high) if math.isfinite(bound)]
+    lowest = min(ends) if math.isfinite(found.lower) else -math.inf
+    return lowest, max(ends)
+
+
+def _part(ratio: float) -> str:
+    """A negative ratio as a share."""
+    return (
+        f"{max(0.0, -ratio):.2%}"
+        if abs(ratio) < 0.1
+        else f"{-ratio:.3g} times"
+        if abs(ratio) >= 10
+        else f"{-ratio:.0%}"
     )

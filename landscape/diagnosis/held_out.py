@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landscape.diagnosis.finding import Finding, Outlook, not_measured
 from landscape.diagnosis.titles import CURVATURE, TITLES
-from landscape.diagnosis.workbench import Workbench
+from landscape.diagnosis.workbench import FREE, Workbench
 from landscape.probes.auditing.audit import audit
 from landscape.probes.auditing.batches import HeldOut, held_out_test, possible_sizes
 from landscape.probes.auditing.result import Audit, AuditVerdict
@@ -33,7 +33,7 @@ def price_of_held_out(bench: Workbench) -> float:
         share = bench.fresh.num_samples / bench.problem.num_samples
         price = share * (bench.price_of_making + 2.0 + 4.0 / 3.0)
     if not bench.level.audit_draws:
-        return price if price else 1e-9
+        return price if price else FREE
     num_samples, making = bench.problem.num_samples, bench.price_of_making
     batches = sum(
         (making + 2.0 * (_BATCH_PRODUCTS + 1 + min(_OTHERS, num_samples / size))) * size / num_samples
@@ -46,15 +46,21 @@ def held_out(bench: Workbench) -> Finding:
     """A t-test of the curvature along the negative direction, on data that it was not found on."""
     found, title = bench.certificate, TITLES["held_out"]
     if found is None:
-        return not_measured("held_out", title, "A", "The smallest eigenvalue was not measured, so there is no direction to test.")
+        return not_measured(
+            "held_out", title, "A", "The smallest eigenvalue was not measured, so there is no direction to test."
+        )
     if found.verdict is not Verdict.NEGATIVE or found.direction is None:
-        return not_measured("held_out", title, "A", "No direction of negative curvature was found, so there is none to test.")
+        return not_measured(
+            "held_out", title, "A", "No direction of negative curvature was found, so there is none to test."
+        )
     unit = found.direction / norm(found.direction)
     if bench.level.audit_draws:
         return _audited(bench, unit, found.upper)
     if bench.fresh is None:
         reason = "No other data were given. Negative curvature found on a sample is larger there than elsewhere."
-        return not_measured("held_out", title, "A", reason, "Give held_out=..., data that the model was not trained on.")
+        return not_measured(
+            "held_out", title, "A", reason, "Give held_out=..., data that the model was not trained on."
+        )
     operator = bench.fresh.hessian(method=bench.method, verify=False)
     return _tested(held_out_test(operator, unit, num_groups=NUM_GROUPS, alpha=ALPHA), found.upper)
 
@@ -66,13 +72,15 @@ def _tested(test: HeldOut, same_data: float) -> Finding:
         step = "Give held-out data that can be dealt into groups: tensors, a Dataset, or several batches."
     elif test.upper < 0:
         outlook = Outlook.UNFAVOURABLE
-        meaning = f"On other data that direction curves down, too: {test.mean:.3g} against {same_data:.3g}. It is no sampling noise."
+        meaning = (
+            f"On other data that direction curves down, too: {test.mean:.3g}, here {same_data:.3g}. No sampling noise."
+        )
         step = "Choose a second phase that bears negative curvature (newton-cg), or train on."
     elif test.lower > 0:
         outlook = Outlook.NEUTRAL
         meaning = (
-            f"On other data the same direction curves up: {test.mean:.3g} against {same_data:.3g}. The negative curvature belongs "
-            "to these samples, not to what they were drawn from."
+            f"On other data the same direction curves up: {test.mean:.3g}, here {same_data:.3g}. What is negative belongs to "
+            "these samples, not to what they were drawn from."
         )
         step = "A deterministic optimiser on these samples meets it all the same. More samples would show less of it."
     else:

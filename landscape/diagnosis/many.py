@@ -11,10 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from landscape.diagnosis.diagnose import ORDER, PROBES, LevelName, diagnose
+from landscape.diagnosis.bar import Bar, Progress, progress_of
+from landscape.diagnosis.diagnose import LevelName, diagnose
 from landscape.diagnosis.diagnosis import CostEstimate, Diagnosis, DiagnosisFormatError, save_page
-from landscape.diagnosis.finding import Finding, not_measured, numeric_value, plain_value
-from landscape.diagnosis.levels import LEVELS
+from landscape.diagnosis.finding import numeric_value, plain_value
+from landscape.diagnosis.inputs import checked_level
+from landscape.diagnosis.measurements import ORDER, places
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import History
@@ -136,7 +138,7 @@ def diagnose_many(
     micro_batch_size: int | None = None,
     seed: int = 0,
     history: History | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: bool | Progress | None = None,
     announce: Callable[[str, CostEstimate], None] | None = None,
 ) -> Diagnoses:
     """Diagnose several models with the same probes, for one table and one page.
@@ -157,10 +159,11 @@ def diagnose_many(
         As for ``diagnose``; the seed is the same for all, and so are the random vectors where the sizes are.
     history : History, optional
         Of the run that all models come from; it is drawn on the page.
-    progress : callable, optional
-        ``progress(what, share)`` over all models; ``what`` names the model, too.
+    progress : bool or callable, optional
+        A bar on standard error, or ``progress(what, share)`` over all models; ``what`` names the model, too, and is empty
+        at the very end. Default: a bar if standard error is a terminal.
     announce : callable, optional
-        ``announce(name, estimate)`` before the work on each model.
+        ``announce(name, estimate)`` before the work on each model. Default: the bar tells it.
 
     Returns
     -------
@@ -180,7 +183,9 @@ def diagnose_many(
     >>> found["a"].status.name, found.failures
     ('COMPLETED', {'b': 'ZeroDivisionError: division by zero'})
     """
-    _check(models, level, budget)
+    _check(models)
+    checked_level(level, budget, batch_size)
+    shown = progress_of(progress)
     items: list[Diagnosis] = []
     fresh = _by_name(held_out, models)
     stopped = False
@@ -198,8 +203,8 @@ def diagnose_many(
                 batch_size=batch_size,
                 micro_batch_size=micro_batch_size,
                 seed=seed,
-                progress=_share_of(progress, name, index, len(models)),
-                announce=None if announce is None else _named(announce, name),
+                progress=False if shown is None else _share_of(shown, name, index, len(models)),
+                announce=_announcing(announce, shown, name, level),
             )
         except KeyboardInterrupt:
             item = _unmeasured(
@@ -209,6 +214,8 @@ def diagnose_many(
             item = _unmeasured(name, level, budget, Status.UNMEASURABLE, sentence_of(error))
         stopped = item.status is Status.CUT_SHORT
         items.append(item)
+    if shown is not None:
+        shown("", 1.0)
     return Diagnoses(tuple(items), history)
 
 
@@ -225,7 +232,7 @@ def sentence_of(error: Exception) -> str:
     return told if own else f"{type(error).__name__}: {told}"
 
 
-def _check(models: Mapping[str, Subject], level: str, budget: float | None) -> None:
+def _check(models: Mapping[str, Subject]) -> None:
     """Refuse what would fail for every model alike."""
     if not isinstance(models, Mapping):
         raise TypeError(
@@ -233,10 +240,6 @@ def _check(models: Mapping[str, Subject], level: str, budget: float | None) -> N
         )
     if not models:
         raise ValueError("no model was given; needed is at least one: diagnose_many({'mine': (model, loss_fn, data)}).")
-    if level not in LEVELS:
-        raise ValueError(f"level={level!r} was given; it is one of {', '.join(map(repr, LEVELS))}.")
-    if budget is not None and not budget > 0:
-        raise ValueError(f"budget={budget} was given; it must be more than 0 gradient equivalents.")
     for name, subject in models.items():
         if isinstance(subject, nn.Module) or not (isinstance(subject, (Problem, tuple)) or callable(subject)):
             raise TypeError(_what_is_needed(name, subject))
@@ -269,30 +272,31 @@ def _called(held_out: Any) -> Any:
     return held_out() if callable(held_out) else held_out
 
 
-def _share_of(
-    progress: Callable[[str, float], None] | None, name: str, index: int, count: int
-) -> Callable[[str, float], None] | None:
+def _share_of(progress: Progress, name: str, index: int, count: int) -> Progress:
     """Progress with one model as a part of all."""
-    if progress is None:
-        return None
 
     def told(what: str, share: float) -> None:
-        progress(f"{name}: {what}" if what and count > 1 else what, (index + share) / count)
+        if what:  # the end of one is not the end of all
+            progress(f"{name}: {what}" if count > 1 else what, (index + share) / count)
 
     return told
 
 
-def _named(announce: Callable[[str, CostEstimate], None], name: str) -> Callable[[CostEstimate], None]:
-    return lambda estimate: announce(name, estimate)
+def _announcing(
+    announce: Callable[[str, CostEstimate], None] | None, shown: Progress | None, name: str, level: str
+) -> Callable[[CostEstimate], None] | None:
+    if announce is not None:
+        told = announce
+        return lambda estimate: told(name, estimate)
+    if isinstance(shown, Bar):
+        bar = shown
+        return lambda estimate: bar.announce(f"{name}, {level}", estimate)
+    return None
 
 
 def _unmeasured(name: str, level: str, budget: float | None, status: Status, reason: str) -> Diagnosis:
     """The place that a diagnosis would have had."""
-    findings: dict[str, Finding] = {
-        key: not_measured(key, title, claim, reason)
-        for probe in PROBES
-        for key, title, claim in zip(probe.keys, probe.titles, probe.claims, strict=True)
-    }
+    findings = {finding.key: finding for finding in places(reason)}
     return Diagnosis(
         name=name,
         headline=reason,

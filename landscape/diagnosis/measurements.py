@@ -14,7 +14,7 @@ from landscape.diagnosis.modulo_symmetry import symmetry
 from landscape.diagnosis.noise import noise_floor, price_of_noise
 from landscape.diagnosis.titles import CLAIM_OF, TITLES
 from landscape.diagnosis.whole_spectrum import density_and_condition, sharpness, trace_and_layers
-from landscape.diagnosis.workbench import SYMMETRY_SAMPLES, Workbench
+from landscape.diagnosis.workbench import FREE, Workbench
 from landscape.verification.verify import NUM_SAMPLES as VERIFIED_SAMPLES
 
 
@@ -51,7 +51,9 @@ class Probe:
 
     def without(self, reason: str, next_step: str = "") -> list[Finding]:
         """The places of its findings, with the reason why there are none."""
-        return [not_measured(*names, reason, next_step) for names in zip(self.keys, self.titles, self.claims, strict=True)]
+        return [
+            not_measured(*names, reason, next_step) for names in zip(self.keys, self.titles, self.claims, strict=True)
+        ]
 
 
 def _verifying(bench: Workbench) -> float:
@@ -61,17 +63,16 @@ def _verifying(bench: Workbench) -> float:
 
 def _certifying(bench: Workbench) -> float:
     level = bench.level
-    return bench.price_of_hessian + 2.0 * level.certificate_products * level.certificate_restarts
+    products = 2.0 * level.certificate_products * level.certificate_restarts
+    return bench.price_of_symmetries + bench.price_of_hessian + products
 
 
 def _least_certifying(bench: Workbench) -> float:
-    return bench.price_of_hessian + 6.0 * bench.level.certificate_restarts
+    return bench.price_of_symmetries + bench.price_of_hessian + 6.0 * bench.level.certificate_restarts
 
 
 def _symmetry(bench: Workbench) -> float:
-    """A forward over a few samples for each parameter tensor or so, to find candidates and to try them."""
-    few = bench.share_of(SYMMETRY_SAMPLES) * (2.0 + len(bench.problem.layout.names))
-    return few + _with_hessian(bench, bench.level.modulo_products)
+    return bench.price_of_symmetries + _with_hessian(bench, bench.level.modulo_products) or FREE
 
 
 def _directional(bench: Workbench) -> float:
@@ -101,10 +102,10 @@ def _with_hessian(bench: Workbench, count: int) -> float:
 PROBES: tuple[Probe, ...] = (
     Probe(("stationarity",), lambda _: 1.0, stationarity),
     Probe(("precision",), _verifying, precision),
+    Probe(("gradient_spectrum",), lambda bench: _with_hessian(bench, bench.level.gradient_steps), gradient_spectrum),
     Probe(("lambda_min", "lambda_max", "ratio"), _certifying, extreme_eigenvalues, _least_certifying),
     Probe(("held_out",), price_of_held_out, held_out),
     Probe(("symmetry",), _symmetry, symmetry),
-    Probe(("gradient_spectrum",), lambda bench: _with_hessian(bench, bench.level.gradient_steps), gradient_spectrum),
     Probe(("noise_floor",), price_of_noise, noise_floor),
     Probe(("directional",), _directional, directional),
     Probe(("second_phase_gain",), _gain, second_phase_gain),

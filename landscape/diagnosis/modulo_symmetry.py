@@ -11,7 +11,7 @@ from landscape.diagnosis.workbench import Workbench
 from landscape.probes.certificate.certificate import Certificate, Verdict
 from landscape.probes.certificate.certify import certify
 from landscape.probes.symmetry.gauge import GaugeProjector
-from landscape.probes.symmetry.symmetry import SymmetryWitness, witness
+from landscape.probes.symmetry.symmetry import SymmetryWitness
 
 #: The kinds of symmetry, in words.
 KINDS = {
@@ -32,8 +32,8 @@ def symmetry(bench: Workbench) -> Finding:
             "No continuous symmetry of the architecture is known, so none forces negative curvature.",
             {"count": 0, "kinds": [], "witness": None},
         )
-    proof = witness(found, bench.params, bench.gradient)
-    kinds = sorted({item.kind for item in found})
+    proof = bench.witness
+    kinds = sorted({str(item.kind) for item in found})
     details: dict[str, Any] = {
         "count": len(found),
         "kinds": kinds,
@@ -52,7 +52,7 @@ def symmetry(bench: Workbench) -> Finding:
         modulo=GaugeProjector(found, bench.params),
         early=False,
         generator=bench.generator(2),
-        callback=lambda used, ritz: bench.tick(),
+        callback=lambda *_: bench.tick(),
     )
     return _modulo(left, meaning, details)
 
@@ -65,8 +65,8 @@ def _told(count: int, kinds: list[str], proof: SymmetryWitness | None) -> str:
     if proof.upper is None:
         return f"{told}, and that alone forces negative curvature here, how much is not known without a product."
     return (
-        f"{told}, and that alone forces negative curvature here: {proof.curvature:.3g} along {', '.join(proof.symmetry.names[:2])}. "
-        "In these coordinates the loss is not convex before the gradient vanishes along them."
+        f"{told}, and that alone forces negative curvature here: {proof.curvature:.3g} in {', '.join(proof.symmetry.names[:2])}. "
+        "In these coordinates the loss cannot be convex before the gradient vanishes along them."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from landscape.diagnosis.bar import Progress
 from landscape.diagnosis.diagnose import LevelName
 from landscape.diagnosis.diagnosis import CostEstimate
 from landscape.diagnosis.many import Diagnoses, diagnose_many
@@ -79,7 +80,7 @@ def diagnose_moments(
     budget: float | None = None,
     batch_size: int | None = None,
     seed: int = 0,
-    progress: Callable[[str, float], None] | None = None,
+    progress: bool | Progress | None = None,
     announce: Callable[[str, CostEstimate], None] | None = None,
 ) -> Diagnoses:
     """Diagnose the model of a run at several moments.
@@ -192,9 +193,7 @@ def _epoch(name: str, history: History) -> int | None:
         return None
     if name == "start":
         return 0
-    changes = [
-        before for before, after in itertools.pairwise(rows) if before.get("phase") != after.get("phase")
-    ]
+    changes = [before for before, after in itertools.pairwise(rows) if before.get("phase") != after.get("phase")]
     if name.startswith("swap-"):
         number = int(name.partition("-")[2])
         # A run may have stopped in the very epoch of its last swap.

@@ -9,19 +9,20 @@ from typing import NamedTuple
 
 import torch
 
-from landscape.batches import Batch, pieces_of
+from landscape.batches import Batch
 from landscape.diagnosis.finding import Finding, Outlook, not_measured
 from landscape.diagnosis.titles import TITLES
-from landscape.diagnosis.workbench import Workbench
-from landscape.problem import Problem
-from landscape.tracking.per_sample import NUM_TRIED, sample_gradients, usable_method
-from landscape.training.sample import SampledLoss
-from landscape.vectors import norm
+from landscape.diagnosis.workbench import FREE, Workbench
+from landscape.probes.sample_groups import SampleGroups, is_additive
+from landscape.probes.spectrum.trace import mean_and_standard_error
+from landscape.vectors import dot, norm
 
 #: Mini-batches whose noise is reported where none was given.
 USUAL_BATCHES = (32, 128, 512)
-#: Samples at most whose gradients are taken one by one.
-MAX_SAMPLES = 256
+#: Groups of samples whose gradients are compared, and samples in a group at most.
+NUM_GROUPS, GROUP_SIZE = 32, 16
+#: Samples on which it is tried whether a loss is the mean over its samples.
+_TRIED = 8
 
 
 class Variance(NamedTuple):
@@ -33,20 +34,19 @@ class Variance(NamedTuple):
 
 
 def price_of_noise(bench: Workbench) -> float:
-    """A gradient over a few hundred samples, or over half of the data where they come in batches."""
+    """A gradient over half of the data at most, or over a few samples; over all where they come as a few batches."""
     num_samples = bench.problem.num_samples
-    tried = 3.0 * bench.share_of(NUM_TRIED)
-    return tried + max(0.5, min(MAX_SAMPLES, num_samples) / num_samples) if num_samples > 1 else 1e-9
+    if num_samples < 2:
+        return FREE
+    largest = max(batch.num_samples for batch in itertools.islice(_groups(bench), NUM_GROUPS))
+    return bench.share_of(_TRIED) + min(1.0, NUM_GROUPS * largest / num_samples)
 
 
 def noise_floor(bench: Workbench) -> Finding:
     r"""Standard error of a mini-batch gradient as a share of its norm, :math:`\sqrt{(1 - b/N)\, v / b} / \|g\|`."""
     if bench.problem.num_samples < 2:
         return _nothing("There is a single sample, so nothing differs between samples.")
-    try:
-        variance = _variance(bench)
-    except ValueError as error:
-        return _nothing(f"No sample of the data can be drawn: {error}")
+    variance = _variance(bench)
     if not math.isfinite(variance.value):
         return _nothing("The data cannot be cut into the parts that a variance needs.")
     size, num_samples = norm(bench.gradient), bench.problem.num_samples
@@ -109,7 +109,9 @@ def _told(sizes: list[int], noises: list[float], num_samples: int) -> tuple[Outl
         return Outlook.NEUTRAL, "Every sample has gradient 0: there is neither signal nor noise.", ""
     if all(noise >= 1.0 for noise in noises):
         batches = batches if len(sizes) == 1 else f"mini-batches of up to {sizes[-1]} samples"
-        told = "no signal at all" if math.isinf(noises[0]) else f"more noise than signal ({noises[-1]:.2g} times as much)"
+        told = (
+            "no signal at all" if math.isinf(noises[0]) else f"more noise than signal ({noises[-1]:.2g} times as much)"
+        )
         return (
             Outlook.FAVOURABLE,
             f"Gradients of {batches} hold {told}: the model is at its noise floor, where small batches step about rather than "
@@ -120,8 +122,8 @@ def _told(sizes: list[int], noises: list[float], num_samples: int) -> tuple[Outl
         batches = batches if len(sizes) == 1 else f"mini-batches of {sizes[0]} samples and more"
         return (
             Outlook.UNFAVOURABLE,
-            f"Gradients of {batches} hold more signal than noise ({noises[0]:.2g} of their length is noise): each points downhill, "
-            "for a small part of the price of a gradient over all data.",
+            f"Gradients of {batches} hold more signal than noise (noise is {noises[0]:.2g} of the full gradient's length): "
+            "most steps lead downhill, for a small part of the price of a gradient over all data.",
             "Train on with mini-batches; a second phase on all data pays later.",
         )
     return (
@@ -133,41 +135,32 @@ def _told(sizes: list[int], noises: list[float], num_samples: int) -> tuple[Outl
 
 
 def _variance(bench: Workbench) -> Variance:
-    problem = bench.problem
-    method = usable_method(problem)
-    if method == "none":
-        sample = SampledLoss(problem, max(1, problem.num_samples // 2), bench.seed)
-        sample.loss_and_gradient()
-        spread = sample.spread()
-        return Variance(math.nan if spread is None else spread[0], math.nan, sample.size)
-    squares: list[torch.Tensor] = []
-    for batch in _drawn(problem, MAX_SAMPLES, bench.generator(8)):
-        for block in sample_gradients(problem, batch, method):
-            squares.append(torch.linalg.vector_norm(block - bench.gradient, dim=1, dtype=torch.float64).square().cpu())
-            bench.tick()
-    values = torch.cat(squares)
-    count, num_samples = len(values), problem.num_samples
-    # The gradient is the mean over all N: deviations from it are too small by (N - 1) / N on average.
-    unbiased = num_samples / (num_samples - 1)
-    error = float(values.std()) / math.sqrt(count) if count > 1 else math.nan
-    return Variance(float(values.mean()) * unbiased, error * unbiased, count)
+    r"""From the gradients of a few random groups.
+
+    Over random groups of s samples, :math:`s \|g_b - g\|^2 / (1 - s / N)` has v as its mean.
+    """
+    problem, values, used = bench.problem, list[float](), 0
+    if (
+        not is_additive(problem.objective.on_few_samples(_TRIED))
+        and len(list(itertools.islice(problem.batches, 2))) < 2
+    ):
+        return Variance(math.nan, math.nan, 0)
+    for group in itertools.islice(_groups(bench), NUM_GROUPS):
+        if group.num_samples >= problem.num_samples:
+            return Variance(math.nan, math.nan, 0)
+        apart = problem.objective.over([group]).loss_and_gradient()[1].double() - bench.gradient.double()
+        rest = 1.0 - group.num_samples / problem.num_samples
+        values.append(group.num_samples * dot(apart, apart) / rest)
+        used += group.num_samples
+        bench.tick()
+    mean, error = mean_and_standard_error(torch.tensor(values, dtype=torch.float64))
+    return Variance(mean, error, used)
 
 
-def _drawn(problem: Problem, most: int, generator: torch.Generator) -> Iterator[Batch]:
-    """Batches with that many random samples together; the first ones where the data have an order of their own."""
-    try:
-        batches = problem.minibatches(min(most, problem.num_samples), generator)
-        first = next(batches)
-    except ValueError:
-        batches = iter(problem.batches)
-        first = next(batches)
-    held = 0
-    for batch in itertools.chain([first], batches):
-        piece = pieces_of(batch, most - held)[0]
-        yield piece
-        held += piece.num_samples
-        if held >= most:
-            return
+def _groups(bench: Workbench) -> Iterator[Batch]:
+    """Random groups of samples; batches given as a list stay whole where they cannot be cut."""
+    size = max(1, min(GROUP_SIZE, bench.problem.num_samples // (2 * NUM_GROUPS)))
+    return iter(SampleGroups(bench.problem.batches, size, bench.seed))
 
 
 def _nothing(reason: str) -> Finding:

@@ -18,6 +18,7 @@ MARKS: Mapping[Outlook, str] = {
     Outlook.UNDECIDED: "?",
     Outlook.NOT_MEASURED: ".",
 }
+_LEGEND = "Before a value: + favourable, - unfavourable, ? undecided; a dot: not measured."
 _TITLE = 42
 _COLUMN = 14
 _PER_BLOCK = (WIDTH - _TITLE) // _COLUMN
@@ -47,6 +48,7 @@ def side_by_side(diagnoses: Sequence[Diagnosis]) -> str:
         for title, key in rows.items():
             lines += _row(title, [_cell(diagnosis.finding(key)) for diagnosis in block])
         lines.append("")
+    lines += [_LEGEND, ""]
     for diagnosis in diagnoses:
         lines += _wrapped(f"{diagnosis.name}: {diagnosis.headline}")
     lines += _warnings(diagnoses)

@@ -10,6 +10,7 @@ from landscape.diagnosis.finding import Finding, Outlook
 from landscape.status import Status
 
 WIDTH = 100
+_TITLE = 48
 _MARKS = {
     Outlook.FAVOURABLE: "+",
     Outlook.UNFAVOURABLE: "-",
@@ -20,34 +21,63 @@ _MARKS = {
 
 
 def summary(diagnosis: Diagnosis) -> str:
-    """The verdict, one line a finding, what was left out, and the cost."""
-    lines = textwrap.wrap(diagnosis.headline, WIDTH, subsequent_indent="  ")
+    """The verdict, one line a finding, what was left out and why, and the cost; no line is longer than ``WIDTH``."""
+    lines = _wrapped(diagnosis.headline)
     lines += [_line(finding) for finding in diagnosis.findings if finding.is_measured]
-    left_out = [finding.title for finding in diagnosis.not_measured]
-    if left_out:
-        lines += textwrap.wrap(f"Not measured: {'; '.join(left_out)}.", WIDTH, subsequent_indent="  ")
+    for reason, titles in _left_out(diagnosis).items():
+        lines += _wrapped(f"Not measured ({reason}): {'; '.join(titles)}.")
     for warning in diagnosis.warnings:
-        lines += textwrap.wrap(f"! {warning}", WIDTH, subsequent_indent="  ")
+        lines += _wrapped(f"! {warning}")
     stopped = "" if diagnosis.status is Status.COMPLETED else f" {diagnosis.status}"
-    lines.append(
-        f"Level {diagnosis.level}: {diagnosis.gradient_equivalents:.1f} GE, {diagnosis.seconds:.1f} s.{stopped}"
-    )
+    cost = f"{diagnosis.gradient_equivalents:.1f} gradient equivalents, {diagnosis.seconds:.1f} s"
+    marks = "+ for, - against, ? undecided; [A] [A'] [B]: which claim of convexity"
+    lines += _wrapped(f"Level {diagnosis.level}: {cost}.{stopped} {marks}.")
     return "\n".join(lines)
 
 
-def _line(finding: Finding) -> str:
-    claim = f"[{finding.claim}]" if finding.claim else ""
-    return f"{_MARKS[finding.outlook]} {finding.title:<52.52} {claim:<5}{value_text(finding)}".rstrip()
+def mark(finding: Finding) -> str:
+    """One letter for its outlook."""
+    return _MARKS[finding.outlook]
 
 
 def value_text(finding: Finding) -> str:
-    """The value with its error or interval."""
+    """The value with its error or interval, and its unit."""
+    text = short_value(finding)
     if finding.value is None:
-        return ""
-    text = f"{finding.value:.4g}"
+        return text
     if finding.interval is not None and not all(math.isnan(end) for end in finding.interval):
         low, high = finding.interval
         text += f"  in [{low:.3g}, {high:.3g}]"
     elif finding.error is not None and not math.isnan(finding.error):
         text += f" +- {finding.error:.2g}"
     return f"{text} {finding.unit}".rstrip()
+
+
+def short_value(finding: Finding) -> str:
+    """The value alone; empty where there is none.
+
+    Examples
+    --------
+    >>> short_value(Finding("a", "A", "", Outlook.NEUTRAL, "", value=0.12345))
+    '0.1235'
+    """
+    return "" if finding.value is None else f"{finding.value:.4g}"
+
+
+def _line(finding: Finding) -> str:
+    claim = f"[{finding.claim}]" if finding.claim else ""
+    title = finding.title if len(finding.title) <= _TITLE else f"{finding.title[: _TITLE - 3]}..."
+    return f"{mark(finding)} {title:<{_TITLE}} {claim:<5}{value_text(finding)}".rstrip()[:WIDTH]
+
+
+def _left_out(diagnosis: Diagnosis) -> dict[str, list[str]]:
+    """Titles by the reason why they were not measured, without its full stop."""
+    reasons: dict[str, list[str]] = {}
+    for finding in diagnosis.not_measured:
+        reason = (finding.status or finding.meaning).split(". ")[0].rstrip(".")
+        reasons.setdefault(f"{reason[:1].lower()}{reason[1:]}", []).append(finding.title)
+    return reasons
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")

@@ -18,12 +18,14 @@ from landscape.operators.curvature import CurvatureOperator
 from landscape.probes.certificate.certificate import Certificate
 from landscape.probes.layers.layerwise import layers_of
 from landscape.probes.symmetry.action import Symmetry
-from landscape.probes.symmetry.symmetry import symmetries
+from landscape.probes.symmetry.symmetry import SymmetryWitness, symmetries, witness
 from landscape.problem import Problem
 from landscape.verification.result import Verification
 
 #: Samples on which symmetries are checked: a loss is invariant for each sample or for none.
 SYMMETRY_SAMPLES = 4
+#: Price of what is made at every level and costs no evaluation.
+FREE = 1e-9
 #: What making an operator costs, in gradients: the graphs of double backward, or the step of differences.
 _MAKING = {"autograd": 1.0, "finite-difference": 29.0}
 
@@ -46,6 +48,9 @@ class Workbench:
         Gradient equivalents; infinity for none.
     certificate : Certificate or None
         Of the smallest eigenvalue, once it is known.
+    lowest, highest : float
+        Smallest and largest Ritz value seen from the gradient: lambda_min is at most the one, lambda_max at least the other,
+        up to ``ritz_error``. NaN while there are none.
     stretch : float
         A lower bound of the Hessian's norm from the first product, over a few samples; 0 while there is none.
     reserved : float
@@ -63,6 +68,9 @@ class Workbench:
     seed: int
     budget: float
     certificate: Certificate | None = None
+    lowest: float = math.nan
+    highest: float = math.nan
+    ritz_error: float = math.nan
     stretch: float = 0.0
     reserved: float = 0.0
     was_shortened: bool = False
@@ -129,6 +137,13 @@ class Workbench:
         return _MAKING.get(self.__dict__.get("method", "autograd"), 1.0)
 
     @property
+    def price_of_symmetries(self) -> float:
+        """A forward over a few samples for each parameter tensor or so, to find candidates and to try them; 0 once done."""
+        if "symmetries" in self.__dict__:
+            return 0.0
+        return self.share_of(SYMMETRY_SAMPLES) * (2.0 + len(self.problem.layout.names))
+
+    @property
     def price_of_hessian(self) -> float:
         """The same for the operator that the probes share; 0 once it is there."""
         return 0.0 if "hessian" in self.__dict__ else self.price_of_making
@@ -168,6 +183,11 @@ class Workbench:
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Of the architecture, those that the loss of a few samples confirms."""
         return symmetries(self.problem.on_few_samples(SYMMETRY_SAMPLES))
+
+    @functools.cached_property
+    def witness(self) -> SymmetryWitness | None:
+        """Negative curvature that symmetries prove from the gradient alone."""
+        return witness(self.symmetries, self.params, self.gradient)
 
     @functools.cached_property
     def layers(self) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,7 @@ from landscape.optim.memory import Memory
 from landscape.optim.parameter_line import ParameterLine
 from landscape.optim.plan import Displacement as Displacement
 from landscape.optim.plan import Plan as Plan
-from landscape.optim.preconditioner import DiagonalPreconditioner, from_adam
+from landscape.optim.preconditioner import DiagonalPreconditioner, Preconditioner, as_preconditioner, from_adam
 from landscape.optim.step_result import Restart, StepResult
 from landscape.status import Status
 from landscape.vectors import dot, flatten, norm, views
@@ -171,6 +171,24 @@ class DescentOptimizer(FlatOptimizer):
         if self._preconditioner is not None:
             rate = float(first.param_groups[0]["lr"])
             self.state[self._params[0]]["first_step"] = rate if math.isfinite(rate) and rate > 0.0 else math.nan
+
+    def precondition(self, precond: Any) -> None:
+        """Go on in another metric, forgetting all earlier steps.
+
+        Parameters
+        ----------
+        precond : Tensor, Optimizer, Preconditioner, callable or None
+            As for :class:`landscape.ConjugateGradient`; a
+            :class:`~landscape.optim.preconditioner.ritz.RitzPreconditioner`, say, of curvature that was measured here.
+        """
+        made = as_preconditioner(precond, self._params)
+        self.restart()
+        self._preconditioner = made
+
+    @property
+    def preconditioner(self) -> Preconditioner | None:
+        """The metric in use; None for the identity."""
+        return self._preconditioner
 
     # -- inside -------------------------------------------------------------------------------------------------
 

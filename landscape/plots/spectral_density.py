@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,10 +92,15 @@ def _extent(found: list[Drawn], ends: list[Drawn]) -> tuple[Array, float]:
     values = np.concatenate(given)
     values = values[np.isfinite(values)]
     values = values if len(values) else np.array([-1.0, 1.0])
-    reaches = numbers(item.finding.details.get("negative_threshold") for item in found)
+    reaches = numbers(_reach(item.finding.details) for item in found)
     reaches = np.abs(reaches[np.isfinite(reaches) & (reaches != 0)])
     top = float(np.abs(values).max()) or 1.0
     return values, float(reaches.min()) if len(reaches) else 1e-3 * top
+
+
+def _reach(details: Mapping[str, Any]) -> Any:
+    """Where the density's own axis became logarithmic."""
+    return details.get("linear_range", details.get("negative_threshold"))
 
 
 def _draw_pair(curve: Axes, nodes: Axes, item: Drawn, end: Drawn | None, floor: float, *, several: bool) -> None:

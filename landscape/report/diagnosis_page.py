@@ -159,8 +159,14 @@ def _row(finding: Finding) -> dict[str, Any]:
         "mark": MARKS[finding.outlook],
         "meaning": finding.meaning,
         "next_step": finding.next_step,
-        "status": "" if finding.status == str(Status.COMPLETED) else finding.status,
+        "status": _fine_print(finding),
     }
+
+
+def _fine_print(finding: Finding) -> str:
+    """How the measurement ended, unless as it should, and what a claim is conditional on."""
+    status = [] if finding.status in ("", str(Status.COMPLETED)) else [finding.status]
+    return " ".join([*status, *(str(condition) for condition in finding.details.get("conditions", ()))])
 
 
 def figure(value: float, digits: int = 4) -> str:

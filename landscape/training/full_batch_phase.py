@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from landscape.optim.descent import DescentOptimizer
+from landscape.optim.preconditioner import DiagonalPreconditioner
+from landscape.optim.preconditioner.measure import ritz_preconditioner
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import Value
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 class FullBatchPhase:
     """A running :class:`FullBatch` phase."""
 
-    def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer, ritz_pairs: int = 0) -> None:
         self.problem = problem
         self.optimizer = optimizer
+        self.ritz_pairs = ritz_pairs
         self.num_steps = 0
         self._closure = problem.closure()
         self._watch: StepWatch | None = None
@@ -39,6 +42,16 @@ class FullBatchPhase:
         before = getattr(first, "optimizer", None)
         if isinstance(self.optimizer, DescentOptimizer) and before is not None:
             self.optimizer.take_over(before, sources)
+            if self.ritz_pairs:
+                self._measure_curvature(self.optimizer)
+
+    def _measure_curvature(self, optimizer: DescentOptimizer) -> None:
+        """Put the leading curvatures here on top of the scale that was taken over."""
+        scale = optimizer.preconditioner
+        base = scale if isinstance(scale, DiagonalPreconditioner) else None
+        found = ritz_preconditioner(self.problem.hessian(), self.ritz_pairs, base=base)
+        if found is not None:
+            optimizer.precondition(found)
 
     def run_epoch(self, tick: Tick) -> bool:
         """One step over all data."""

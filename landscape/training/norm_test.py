@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-#: Share of the gradient's norm that its standard error may reach: Byrd et al. (2012) use 0.9 for L-BFGS-like methods.
-DEFAULT_THETA = 0.9
+#: Share of the gradient's norm that its standard error may reach. Our own choice.
+DEFAULT_THETA = 0.5
 #: A sample grows by this factor at most at a time: a test that was failed by chance then costs little.
 MAX_GROWTH = 2.0
 #: A sample that would hold more than this share of the data holds all: exact steps then cost hardly more.

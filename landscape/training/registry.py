@@ -36,7 +36,12 @@ def _sgd(*, lr: float = 1e-2, momentum: float = 0.0, batch_size: int = 512) -> A
 
 
 def _line_search_phase(
-    kind: Callable[..., torch.optim.Optimizer], batch: str | int, dtype: str | None, settings: Mapping[str, Any]
+    kind: Callable[..., torch.optim.Optimizer],
+    settings: Mapping[str, Any],
+    *,
+    batch: str | int = "full",
+    dtype: str | None = None,
+    ritz_pairs: int = 0,
 ) -> FullBatch:
     """A phase of one of our optimisers; what was not given keeps that optimiser's default."""
     given = {name: value for name, value in settings.items() if value is not None}
@@ -45,7 +50,7 @@ def _line_search_phase(
     elif settings["precond"] == "adam":  # the default
         del given["precond"]
     kind([torch.zeros(1, requires_grad=True)], **given)  # refuse bad values now
-    return FullBatch(functools.partial(kind, **given), batch=batch, dtype=dtype)  # type: ignore[arg-type]
+    return FullBatch(functools.partial(kind, **given), batch=batch, dtype=dtype, ritz_pairs=ritz_pairs)  # type: ignore[arg-type]
 
 
 def _cg(
@@ -59,6 +64,7 @@ def _cg(
     tol_grad: float | None = None,
     batch: str | int = "full",
     dtype: str | None = None,
+    ritz_pairs: int = 0,
 ) -> Any:
     settings = {
         "beta": beta,
@@ -69,7 +75,7 @@ def _cg(
         "restart_every": restart_every,
         "tol_grad": tol_grad,
     }
-    return _line_search_phase(ConjugateGradient, batch, dtype, settings)
+    return _line_search_phase(ConjugateGradient, settings, batch=batch, dtype=dtype, ritz_pairs=ritz_pairs)
 
 
 def _lbfgs(
@@ -81,6 +87,7 @@ def _lbfgs(
     tol_grad: float | None = None,
     batch: str | int = "full",
     dtype: str | None = None,
+    ritz_pairs: int = 0,
 ) -> Any:
     settings = {
         "history": history,
@@ -89,7 +96,7 @@ def _lbfgs(
         "max_evaluations": max_evaluations,
         "tol_grad": tol_grad,
     }
-    return _line_search_phase(LBFGS, batch, dtype, settings)
+    return _line_search_phase(LBFGS, settings, batch=batch, dtype=dtype, ritz_pairs=ritz_pairs)
 
 
 def _ssbroyden(
@@ -108,7 +115,7 @@ def _ssbroyden(
         "max_evaluations": max_evaluations,
         "tol_grad": tol_grad,
     }
-    return _line_search_phase(SelfScaledBroyden, "full", dtype, settings)
+    return _line_search_phase(SelfScaledBroyden, settings, dtype=dtype)
 
 
 def _newton_cg(

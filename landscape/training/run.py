@@ -222,7 +222,8 @@ class Run:
         before = self.phases[state.phase]
         state.phase = "first" if back else "second"
         if (take_over := getattr(self.phases[state.phase], "take_over", None)) is not None:
-            take_over(before, self._remaining())
+            with self._charged_to("training"):
+                take_over(before, self._remaining())
         swap = Swap(state.epoch, state.phase, decision.reason, decision.score, dict(decision.evidence))
         state.swaps.append(swap)
         self._evaluate("swap back" if back else "swap")

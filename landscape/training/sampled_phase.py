@@ -72,6 +72,10 @@ class SampledBatch:
     while that over all data stayed at .0023. On fresh samples the test is unbiased (Byrd et al. 2012 draw one in every step;
     so do Bollapragada et al. 2018, who then pay for a second gradient in each for their curvature pairs).
 
+    *What to expect.* Steps are cheaper, but not better for it: on that problem, after 15 GE from the same start, L-BFGS was at
+    .00148 with full batches and at .00146 to .00161 with samples (one seed). A mini-batch Adam with a decaying rate was at .00100.
+    Samples pay where a single full gradient is out of reach.
+
     References
     ----------
     Byrd, Chin, Nocedal, Wu (2012), Sample size selection in optimization methods for machine learning, Math. Program. 134.
@@ -80,13 +84,13 @@ class SampledBatch:
     Examples
     --------
     >>> SampledBatch(batch=1024).describe()
-    'landscape.optim.conjugate_gradient.ConjugateGradient, batch=1024, redraw_every=5'
+    'landscape.optim.conjugate_gradient.ConjugateGradient, batch=1024, redraw_every=10'
     """
 
     optimizer: OptimizerFactory = ConjugateGradient
     batch: BatchSize = "norm-test"
     theta: float = DEFAULT_THETA
-    redraw_every: int = 5
+    redraw_every: int = 10
     first_size: int | None = None
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ def findings() -> dict[str, Finding]:
                 threshold_text="stationary at or below", next_step="Train on.", gradient_equivalents=1.0, seconds=0.5),
         Finding("lambda_min", "Smallest eigenvalue", "A", bad, "It is at most -0.125.", value=-0.125, error=1e-6,
                 interval=(-0.25, -0.125), unit=UNIT, threshold=-0.004, threshold_text="not negative from -0.001 lambda_max",
-                status=str(Status.SETTLED), gradient_equivalents=20.0, seconds=1.5),
+                status=str(Status.SETTLED), details={"conditions": ["About these data only."]}, gradient_equivalents=20.0, seconds=1.5),
         Finding("lambda_max", "Largest eigenvalue", "", plain, "The sharpest direction.", value=4.0, interval=(4.0, 4.5),
                 unit=UNIT, status=str(Status.COMPLETED)),
         Finding("directional", "Curvature along directions", "B", good, "The loss curves up.", value=2.0, error=0.25, unit=UNIT,
