@@ -23,6 +23,11 @@ GOLDEN = "cg:line_search=golden,xtol=nr"
 PEER_MARGIN = 1.05
 
 
+def setup_of(task: Task) -> dict[str, Any]:
+    """What decides where Adam leaves a task, and what it costs to go on: results of another setup are no results of it."""
+    return {"learning_rate": task.learning_rate, "batch_size": task.batch_size, "epochs": task.epochs}
+
+
 class Results:
     """Lines of results; of several for the same task, arm, seed and budget the last one."""
 
@@ -40,9 +45,9 @@ class Results:
                 continue
         return cls(lines)
 
-    def has(self, task: str, arm: str, seed: int, budget: float) -> bool:
+    def has(self, task: Task, arm: str, seed: int) -> bool:
         """Whether it has been measured."""
-        return (task, arm, seed, budget) in self._lines
+        return seed in self.of(task, arm)
 
     def of(self, task: Task, arm: str) -> dict[int, dict[str, Any]]:
         """The lines of an arm by seed."""
@@ -50,13 +55,21 @@ class Results:
             seed: line
             for (name, other, seed, budget), line in sorted(self._lines.items(), key=lambda item: item[0][2])
             if (name, other, budget) == (task.name, arm, task.budget)
+            and line.get("setup", setup_of(task)) == setup_of(task)
         }
 
     def arms(self, task: Task) -> list[str]:
         """What has been measured on a task."""
-        return list(
-            dict.fromkeys(arm for name, arm, _, budget in self._lines if (name, budget) == (task.name, task.budget))
-        )
+        names = dict.fromkeys(arm for name, arm, _, budget in self._lines if (name, budget) == (task.name, task.budget))
+        return [arm for arm in names if self.of(task, arm)]
+
+    def mixed_starts(self, task: Task) -> list[int]:
+        """Seeds on which arms began at different losses, so that their states were not the same."""
+        starts: dict[int, set[float]] = {}
+        for arm in self.arms(task):
+            for seed, line in self.of(task, arm).items():
+                starts.setdefault(seed, set()).add(float(short(line["start"])))
+        return [seed for seed, values in starts.items() if len(values) > 1]
 
     def lowest(self, task: Task, arm: str, at: float | None = None) -> dict[int, float]:
         """Lowest loss within a budget, by seed; default: the task's whole budget."""
@@ -75,8 +88,10 @@ class Results:
         return middle(above[seed] / below[seed] for seed in above.keys() & below.keys())
 
     def tuned_adam(self, task: Task) -> str | None:
-        """The best of the Adams that go on with their own batch size."""
-        adams = [arm for arm in self.arms(task) if arm.startswith("torch-adam:") and not arm.endswith("batch=all")]
+        """The best of the Adams that go on with their own batch size, among those on the most seeds."""
+        adams = [arm for arm in self.arms(task) if arm.startswith("torch-adam:") and "batch=" not in arm]
+        most = max((len(self.of(task, arm)) for arm in adams), default=0)
+        adams = [arm for arm in adams if len(self.of(task, arm)) == most]
         return min(adams, key=lambda arm: self.median(task, arm), default=None)
 
     def peers(self, task: Task, family: str) -> list[str]:
@@ -141,8 +156,13 @@ def _print_task(results: Results, task: Task) -> None:
         )
     start = middle(line["start"] for arm in results.arms(task) for line in results.of(task, arm).values())
     header = ["", *(f"{at:g} GE" for at in budgets), "/ tuned Adam", "GE a step", "seconds", "seeds", ""]
-    title = f"{task.name}: lowest training loss, median [least, most] over seeds; {short(start)} at the start"
+    title = (
+        f"{task.name}: lowest training loss, median [least, most] over seeds; {short(start)} at the start, after "
+        f"{task.epochs} epochs of Adam at {task.learning_rate:g} on batches of {task.batch_size or 'all data'}"
+    )
     print_table(title, header, rows)
+    for seed in results.mixed_starts(task):
+        print(f"\nOn seed {seed} arms began at different losses: measure them again from one state (`--again`).")
 
 
 def _remark(lines: Iterable[dict[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from landscape.diagnosis.diagnosis import CostEstimate, Diagnosis
 from landscape.diagnosis.estimate import estimated
 from landscape.diagnosis.headline import headline
 from landscape.diagnosis.inputs import checked_level, held_out_problem, problem_of
-from landscape.diagnosis.measurements import ORDER, PROBES, prices
+from landscape.diagnosis.measurements import ORDER, PROBES, expected
 from landscape.diagnosis.measuring import measure
 from landscape.diagnosis.provenance import provenance_of
 from landscape.diagnosis.workbench import Workbench
@@ -108,7 +108,7 @@ def diagnose(
     fresh = None if held_out is None else held_out_problem(held_out, problem, micro_batch_size)
     shown = progress_of(progress)
     bench = Workbench(problem, fresh, batch_size, chosen, seed, math.inf if budget is None else float(budget))
-    estimate = estimated(bench, sum(prices(bench).values()))
+    estimate = estimated(bench, expected(bench))
     if announce is not None:
         announce(estimate)
     elif isinstance(shown, Bar):

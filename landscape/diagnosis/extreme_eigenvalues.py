@@ -48,14 +48,18 @@ def _strengthened(found: Certificate, bench: Workbench) -> Certificate:
     """
     if math.isnan(found.ritz_value):
         return found
+    measured = found.upper
     if bench.highest > found.lambda_max:
         found = replace(found, lambda_max=bench.highest, lambda_max_upper=max(found.lambda_max_upper, bench.highest))
     if bench.lowest < found.ritz_value and bench.lowest + bench.ritz_error < 0.0:
         found = _lowered(found, bench.lowest, bench.ritz_error, None, "It was seen from the gradient, as a Ritz value.")
+    if found.direction is not None:
+        bench.along_direction = measured
     proof = bench.witness
     if proof is not None and proof.upper is not None and proof.upper < found.upper:
         told = f"Proven by {proof.symmetry.kind} symmetry ({', '.join(proof.symmetry.names)}) from the gradient alone."
         found = _lowered(found, proof.curvature, proof.error, proof.direction / norm(proof.direction), told)
+        bench.along_direction = proof.upper
     if found.verdict is Verdict.UNDECIDED and found.is_above and found.orthogonality_defect <= MAX_DEFECT:
         found = replace(found, verdict=Verdict.ABOVE, failure_probability=found.failure_of_bounds, steps_needed=None)
     return replace(found, ratio=found.ritz_value / found.lambda_max if found.lambda_max > 0 else math.nan)
@@ -78,10 +82,10 @@ def _lowered(found: Certificate, value: float, error: float, direction: Tensor |
 
 
 def _allowed(bench: Workbench) -> int:
-    """Products for one start: what the level's target leaves, at least half of what it asks for, within the budget."""
+    """Products for one start: what the level's target leaves, at least a third of what it asks for, within the budget."""
     level = bench.level
     left = level.target - bench.spent - bench.reserved - bench.price_of_hessian
-    wanted = min(level.certificate_products, max(level.certificate_products // 2, _products(left, bench)))
+    wanted = min(level.certificate_products, max(level.least_certificate_products, _products(left, bench)))
     allowed = wanted
     if math.isfinite(bench.remaining):
         allowed = min(wanted, _products(bench.remaining - bench.price_of_hessian, bench))

@@ -55,14 +55,14 @@ def held_out(bench: Workbench) -> Finding:
         )
     unit = found.direction / norm(found.direction)
     if bench.level.audit_draws:
-        return _audited(bench, unit, found.upper)
+        return _audited(bench, unit, bench.along_direction)
     if bench.fresh is None:
         reason = "No other data were given. Negative curvature found on a sample is larger there than elsewhere."
         return not_measured(
             "held_out", title, "A", reason, "Give held_out=..., data that the model was not trained on."
         )
     operator = bench.fresh.hessian(method=bench.method, verify=False)
-    return _tested(held_out_test(operator, unit, num_groups=NUM_GROUPS, alpha=ALPHA), found.upper)
+    return _tested(held_out_test(operator, unit, num_groups=NUM_GROUPS, alpha=ALPHA), bench.along_direction)
 
 
 def _tested(test: HeldOut, same_data: float) -> Finding:

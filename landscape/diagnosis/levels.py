@@ -15,7 +15,7 @@ class Level:
     ----------
     target : float
         Gradient equivalents that it is meant to take. Where few samples make the fixed part of the work large, the
-        certificate gets fewer products, down to half of them.
+        certificate gets fewer products, down to a third of them.
     certificate_products : int
         Hessian products for the extreme eigenvalues, in each start, at most.
     certificate_restarts : int
@@ -54,10 +54,15 @@ class Level:
     layer_products: int = 0
     audit_draws: int = 0
 
+    @property
+    def least_certificate_products(self) -> int:
+        """A third of ``certificate_products``, at least 4."""
+        return max(4, self.certificate_products // 3)
+
 
 LEVELS: Mapping[str, Level] = MappingProxyType(
     {
-        "quick": Level(target=30.0, certificate_products=10, gradient_steps=2),
+        "quick": Level(target=30.0, certificate_products=15, gradient_steps=2),
         "standard": Level(
             target=200.0,
             certificate_products=40,

@@ -122,6 +122,13 @@ def prices(bench: Workbench) -> Mapping[str, float]:
     return {probe.keys[0]: probe.price(bench) for probe in PROBES}
 
 
+def expected(bench: Workbench) -> float:
+    """What all measurements take together, the certificate shortened as far as the level's target asks for."""
+    level, total = bench.level, sum(prices(bench).values())
+    spare = 2.0 * level.certificate_restarts * (level.certificate_products - level.least_certificate_products)
+    return total - min(spare, max(0.0, total - level.target))
+
+
 def places(reason: str) -> Iterator[Finding]:
     """Every finding, not measured."""
     for probe in PROBES:

@@ -64,8 +64,9 @@ def _told(count: int, kinds: list[str], proof: SymmetryWitness | None) -> str:
         return f"{told}; at this point that proves no negative curvature."
     if proof.upper is None:
         return f"{told}, and that alone forces negative curvature here, how much is not known without a product."
+    where = ", ".join(proof.symmetry.names[:2])
     return (
-        f"{told}, and that alone forces negative curvature here: {proof.curvature:.3g} in {', '.join(proof.symmetry.names[:2])}. "
+        f"{told}, and that alone forces negative curvature here: {proof.curvature:.3g} in {where}. "
         "In these coordinates the loss cannot be convex before the gradient vanishes along them."
     )
 

@@ -281,8 +281,8 @@ def sharpness(bench: Workbench) -> Finding:
     rise = 0.5e-4 * value
     part = "" if math.isnan(relative) else f" ({0.5e-4 * relative:.2g} of it)"
     meaning = (
-        f"Relative changes of the parameters whose squares add up to (1 %)^2 raise the loss by at most about {rise:.2g}{part}, to "
-        "second order."
+        f"Relative changes of the parameters whose squares add up to (1 %)^2 raise the loss by up to about {rise:.2g}{part}, "
+        "to second order."
         if value > 0
         else "Relative changes of the parameters do not raise the loss to second order."
     )

@@ -48,6 +48,8 @@ class Workbench:
         Gradient equivalents; infinity for none.
     certificate : Certificate or None
         Of the smallest eigenvalue, once it is known.
+    along_direction : float
+        Curvature that the certificate's direction was measured to have; NaN if there is none.
     lowest, highest : float
         Smallest and largest Ritz value seen from the gradient: lambda_min is at most the one, lambda_max at least the other,
         up to ``ritz_error``. NaN while there are none.
@@ -68,6 +70,7 @@ class Workbench:
     seed: int
     budget: float
     certificate: Certificate | None = None
+    along_direction: float = math.nan
     lowest: float = math.nan
     highest: float = math.nan
     ritz_error: float = math.nan

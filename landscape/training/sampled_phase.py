@@ -72,9 +72,9 @@ class SampledBatch:
     while that over all data stayed at .0023. On fresh samples the test is unbiased (Byrd et al. 2012 draw one in every step;
     so do Bollapragada et al. 2018, who then pay for a second gradient in each for their curvature pairs).
 
-    *What to expect.* Steps are cheaper, but not better for it: on that problem, after 15 GE from the same start, L-BFGS was at
-    .00148 with full batches and at .00146 to .00161 with samples (one seed). A mini-batch Adam with a decaying rate was at .00100.
-    Samples pay where a single full gradient is out of reach.
+    *What to expect.* Steps are cheaper, but more of them are needed: on that problem, after 15 GE from one start, L-BFGS was at
+    .00148 with full batches and at .00144 to .00161 with samples, Adam with mini-batches and a decaying rate at .00100. Samples
+    pay where a single full gradient is out of reach.
 
     References
     ----------

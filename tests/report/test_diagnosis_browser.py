@@ -54,7 +54,7 @@ def pages(tmp_path_factory):
     )
     made = {
         "usual": diagnosis_html([diagnosis()], history()),
-        "several": diagnosis_html([diagnosis(name=f"model {n}") for n in range(4)] + [nothing_measured("last")]),
+        "several": diagnosis_html([diagnosis(name=f"model {n}") for n in range(2)] + [nothing_measured("last")]),
         "long": diagnosis_html([long]),
         "two long": diagnosis_html([long, long]),
         "nothing": diagnosis_html([nothing_measured()]),
