@@ -46,7 +46,7 @@ class TrainConfig:
     policy: str = "gradient-norm-peak:norm=mean_batch,min_epochs=2"
     """When to swap: gradient-norm-peak, after-epochs, or never. gradient-norm-peak alone is the paper's Algorithm 1."""
     second: str = "cg"
-    """Second phase: cg, lbfgs, ssbroyden, newton-cg, or as a control adam-cosine, adam-constant, adam-full-batch."""
+    """Second phase: cg, lbfgs, ssbroyden, newton-cg, soap-cosine; controls: adam-cosine, adam-constant, adam-full-batch."""
     second_batch: str = "full"
     """Data per step of the second phase: full, a number of samples, or norm-test, which begins small and grows."""
     second_dtype: Literal["same", "float64"] = "same"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from landscape.cli.main import INTERRUPTED
+from landscape.cli.stopping import Stop, stopping
 
 if TYPE_CHECKING:
     from landscape.diagnosis.diagnosis import CostEstimate
@@ -104,7 +102,7 @@ def diagnose_command(arguments: Sequence[str]) -> int:
         out = sys.stdout
         if options.json:  # what the user's own modules print must not get between
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        stop = stack.enter_context(_stopping())
+        stop = stack.enter_context(stopping())
         try:
             found = _run_moments(options, stop) if options.run is not None else _own_models(options, stop)
         except KeyboardInterrupt:
@@ -158,41 +156,8 @@ def parse(arguments: Sequence[str]) -> Options:
     return options
 
 
-class _Stop:
-    """Ctrl-C or a termination signal: stops the measurement under way, and keeps the next one from beginning.
-
-    A probe that is stopped returns what it knows, so the interruption alone would only skip to the next one.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def request(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal."""
-        self.requested = True
-        raise KeyboardInterrupt
-
-    def check(self) -> None:
-        """Go no further if somebody asked to stop."""
-        if self.requested:
-            raise KeyboardInterrupt
-
-
 @contextlib.contextmanager
-def _stopping() -> Iterator[_Stop]:
-    stop = _Stop()
-    # Python delivers signals to the main thread only.
-    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, stop.request) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _listeners(stop: _Stop) -> Iterator[dict[str, Any]]:
+def _listeners(stop: Stop) -> Iterator[dict[str, Any]]:
     """What is told of estimate and progress: lines and a bar on standard error."""
     from tqdm import tqdm
 
@@ -215,7 +180,7 @@ def _listeners(stop: _Stop) -> Iterator[dict[str, Any]]:
         bar("", 1.0)
 
 
-def _run_moments(options: Options, stop: _Stop) -> Diagnoses:
+def _run_moments(options: Options, stop: Stop) -> Diagnoses:
     # Only now: --help and a mistyped option must not wait for torch.
     from landscape.experiment import diagnose_run
 
@@ -234,7 +199,7 @@ def _run_moments(options: Options, stop: _Stop) -> Diagnoses:
         )
 
 
-def _own_models(options: Options, stop: _Stop) -> Diagnoses:
+def _own_models(options: Options, stop: Stop) -> Diagnoses:
     import torch
 
     from landscape.cli.user_problem import Given
@@ -290,7 +255,7 @@ def _names(paths: Sequence[Path]) -> dict[str, Path]:
     return {path.stem if stems.count(path.stem) == 1 else str(path): path for path in paths}
 
 
-def _told(found: Diagnoses, options: Options, out: Any, stop: _Stop) -> int:
+def _told(found: Diagnoses, options: Options, out: Any, stop: Stop) -> int:
     """Print, write, and answer."""
     for name, error in found.failures.items():
         sys.stderr.write(f"landscape diagnose: {name}: {error}\n")

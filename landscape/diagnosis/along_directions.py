@@ -114,7 +114,7 @@ def _details_of(found: GradientSpectrum, mass: MassEstimate) -> dict[str, Any]:
 def _told_of_mass(mass: MassEstimate) -> tuple[Outlook, str, str]:
     if mass.lower > VISIBLE:
         meaning = (
-            f"{mass.value:.1%} of the squared gradient norm lies in negative curvature: an optimiser meets it at once."
+            f"Of the squared gradient norm {mass.value:.1%} lies in negative curvature: an optimiser meets it at once."
         )
         step = (
             "Take a second phase that uses it (newton-cg) or restarts from it (cg, lbfgs), or train on with the first."

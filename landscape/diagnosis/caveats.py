@@ -29,7 +29,7 @@ KINKED: tuple[type[nn.Module], ...] = (
     nn.AdaptiveMaxPool3d,
 )
 #: Fewer samples than this are told of.
-FEW_SAMPLES = 128
+TOLD_BELOW = 128
 
 
 def caveats(bench: Workbench) -> Iterator[str]:
@@ -53,7 +53,7 @@ def caveats(bench: Workbench) -> Iterator[str]:
         )
     if bench.problem.mode == "train":
         yield "The model was evaluated in train mode."
-    if bench.problem.num_samples < FEW_SAMPLES:
+    if bench.problem.num_samples < TOLD_BELOW:
         count = bench.problem.num_samples
         yield f"The loss is over {count} sample{'s' * (count != 1)} only; curvature over more data may differ."
 

@@ -12,7 +12,7 @@ from landscape.diagnosis.finding import Finding, Outlook, numeric_value, plain_v
 from landscape.files import write_atomically
 from landscape.probes.certificate.certificate import Verdict
 from landscape.status import Status
-from landscape.tracking.history import History
+from landscape.tracking.history import History, from_json_value
 
 FORMAT = "landscape-diagnosis"
 VERSION = 1
@@ -165,11 +165,11 @@ class Diagnosis:
             verdict=None if verdict is None else Verdict[verdict],
             findings=tuple(Finding.from_dict(entry) for entry in data["findings"]),
             level=data["level"],
-            budget=data["budget"],
+            budget=from_json_value(data["budget"]),
             status=Status[data["status"]],
             estimate=CostEstimate(**numeric_value(data["estimate"])),
-            gradient_equivalents=data["gradient_equivalents"],
-            seconds=data["seconds"],
+            gradient_equivalents=from_json_value(data["gradient_equivalents"]),
+            seconds=from_json_value(data["seconds"]),
             warnings=tuple(data["warnings"]),
             provenance=dict(data["provenance"]),
             history=None if rows is None else History([numeric_value(row) for row in rows]),

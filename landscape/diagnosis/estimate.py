@@ -30,8 +30,8 @@ def estimated(bench: Workbench, prices: float) -> CostEstimate:
 
     Notes
     -----
-    Cost: 6 gradients over the samples that are timed, less than 1 GE. Where the data cannot be cut it is the gradient over
-    all of them, which is needed anyway, and 5 GE more.
+    Cost: 7 gradients over the samples that are timed, about 1 GE at most. Where the data cannot be cut it is the gradient over
+    all of them, which is needed anyway, and 6 GE more.
     """
     few = bench.problem.on_few_samples(min(TIMED_SAMPLES, -(-bench.problem.num_samples // 8)))
     scale = bench.problem.num_samples / few.num_samples

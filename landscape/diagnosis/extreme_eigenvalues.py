@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape.diagnosis.finding import Finding, Outlook, not_measured
 from landscape.diagnosis.titles import CLAIM_OF, CURVATURE, TITLES
-from landscape.diagnosis.workbench import Workbench
+from landscape.diagnosis.workbench import FEW_SAMPLES, Workbench
 from landscape.probes.certificate.certificate import Certificate, Verdict
 from landscape.probes.certificate.certify import certify
 from landscape.probes.certificate.interval import MAX_DEFECT
@@ -85,7 +85,9 @@ def _allowed(bench: Workbench) -> int:
     """Products for one start: what the level's target leaves, at least a third of what it asks for, within the budget."""
     level = bench.level
     left = level.target - bench.spent - bench.reserved - bench.price_of_hessian
-    wanted = min(level.certificate_products, max(level.least_certificate_products, _products(left, bench)))
+    wanted = level.certificate_products
+    if bench.problem.num_samples >= FEW_SAMPLES:
+        wanted = min(wanted, max(level.least_certificate_products, _products(left, bench)))
     allowed = wanted
     if math.isfinite(bench.remaining):
         allowed = min(wanted, _products(bench.remaining - bench.price_of_hessian, bench))

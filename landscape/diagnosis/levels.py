@@ -14,7 +14,7 @@ class Level:
     Attributes
     ----------
     target : float
-        Gradient equivalents that it is meant to take. Where few samples make the fixed part of the work large, the
+        Gradient equivalents that it is meant to take. Where not many samples make the fixed part of the work large, the
         certificate gets fewer products, down to a third of them.
     certificate_products : int
         Hessian products for the extreme eigenvalues, in each start, at most.

@@ -13,8 +13,9 @@ from landscape.diagnosis.held_out import held_out, price_of_held_out
 from landscape.diagnosis.modulo_symmetry import symmetry
 from landscape.diagnosis.noise import noise_floor, price_of_noise
 from landscape.diagnosis.titles import CLAIM_OF, TITLES
-from landscape.diagnosis.whole_spectrum import density_and_condition, sharpness, trace_and_layers
-from landscape.diagnosis.workbench import FREE, Workbench
+from landscape.diagnosis.whole_spectrum import density_and_condition, sharpness
+from landscape.diagnosis.trace_and_layers import trace_and_layers
+from landscape.diagnosis.workbench import FEW_SAMPLES, FREE, Workbench
 from landscape.verification.verify import NUM_SAMPLES as VERIFIED_SAMPLES
 
 
@@ -125,6 +126,8 @@ def prices(bench: Workbench) -> Mapping[str, float]:
 def expected(bench: Workbench) -> float:
     """What all measurements take together, the certificate shortened as far as the level's target asks for."""
     level, total = bench.level, sum(prices(bench).values())
+    if bench.problem.num_samples < FEW_SAMPLES:
+        return total
     spare = 2.0 * level.certificate_restarts * (level.certificate_products - level.least_certificate_products)
     return total - min(spare, max(0.0, total - level.target))
 

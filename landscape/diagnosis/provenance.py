@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import platform
+import sys
 
 import torch
 from torch import Tensor
@@ -16,11 +17,9 @@ from landscape.problem import Problem
 
 def provenance_of(bench: Workbench) -> dict[str, str]:
     """Versions, machine, time; model, loss and data with fingerprints; the seed."""
-    import landscape
-
     problem, layout = bench.problem, bench.problem.layout
     return {
-        "landscape": landscape.__version__,
+        "landscape": sys.modules["landscape"].__version__,  # not imported: the package stands above its parts
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",

@@ -24,6 +24,8 @@ from landscape.verification.result import Verification
 
 #: Samples on which symmetries are checked: a loss is invariant for each sample or for none.
 SYMMETRY_SAMPLES = 4
+#: With fewer samples, checks on a fixed number of them outweigh everything else, and a level's target is not kept.
+FEW_SAMPLES = 64
 #: Price of what is made at every level and costs no evaluation.
 FREE = 1e-9
 #: What making an operator costs, in gradients: the graphs of double backward, or the step of differences.

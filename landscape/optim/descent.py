@@ -243,6 +243,9 @@ class DescentOptimizer(FlatOptimizer):
             scaled_norm=norm(scaled),
             num_failures=0,
             is_stale=False,
+            # The last slope was that of another loss, near its minimum perhaps: it predicts no step of this one.
+            step_size_prev=math.nan,
+            slope_prev=math.nan,
             always_backward=counted.always_backward,
         )
         if memory.is_finite:

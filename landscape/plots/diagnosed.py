@@ -115,7 +115,13 @@ def bare_figure(height: float, width: float = 5.0) -> Figure:
 
 
 def set_signed_scale(
-    axes: Axes, which: Literal["x", "y"], values: Array, linear_range: float | None = None, *, zero: bool = True
+    axes: Axes,
+    which: Literal["x", "y"],
+    values: Array,
+    linear_range: float | None = None,
+    *,
+    span: float = SPAN,
+    zero: bool = True,
 ) -> bool:
     """Scale an axis for values of both signs, logarithmic on either side of 0 where they span much.
 
@@ -128,6 +134,8 @@ def set_signed_scale(
     linear_range : float, optional
         Where the axis turns from linear to logarithmic. Default: from the smallest of the values, at most ``MAX_DECADES``
         powers of ten below the greatest.
+    span : float
+        Without ``linear_range``, sizes that differ by more than this factor get a logarithmic axis.
     zero : bool
         Whether 0 gets a line.
 
@@ -141,7 +149,7 @@ def set_signed_scale(
     axis = axes.xaxis if which == "x" else axes.yaxis
     sizes = np.abs(values[np.isfinite(values) & (np.abs(values) <= LARGEST) & (values != 0)])
     top = float(sizes.max()) if len(sizes) else 1.0
-    log = linear_range is not None or bool(len(sizes) and top > SPAN * float(sizes.min()))
+    log = linear_range is not None or bool(len(sizes) and top > span * float(sizes.min()))
     if log:
         reach = max(float(sizes.min()), top * 10.0**-MAX_DECADES) if linear_range is None else linear_range
         set_scale = axes.set_xscale if which == "x" else axes.set_yscale

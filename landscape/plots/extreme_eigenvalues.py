@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Inches of a row, and the room for a model's name in rows.
 _ROW, _HEAD = 0.34, 0.9
+#: The two ends of a spectrum are told apart from 0 on a linear axis if they differ by less than this factor.
+_SPAN = 10.0
 _NAMES = {"lambda_min": "\N{GREEK SMALL LETTER LAMDA}min", "lambda_max": "\N{GREEK SMALL LETTER LAMDA}max"}
 
 
@@ -63,7 +65,7 @@ def plot_extreme_eigenvalues(diagnoses: Sequence[Diagnosis], ax: Axes | None = N
         finish(axes, [])
         return axes
     values = np.array([number for found in models for _, item in found for number in _numbers(item)])
-    log = set_signed_scale(axes, "x", values, zero=False)
+    log = set_signed_scale(axes, "x", values, span=_SPAN, zero=False)
     _leave_room(axes, values, log=log)
     at, ticks = 0.0, []
     for found in models:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from landscape.diagnosis.diagnosis import Diagnosis
 from landscape.diagnosis.finding import CLAIMS, Finding, Outlook
 from landscape.report.diagnosis_figures import figures_of
+from landscape.report.diagnosis_words import (
+    figure,
+    interval_words,
+    threshold_words,
+    typographic_minus,
+    unit_words,
+    value_words,
+)
 from landscape.report.page import commands, template_environment
 from landscape.report.words import NOT_MEASURED, amount
 from landscape.status import Status
@@ -91,7 +97,7 @@ def diagnosis_html(diagnoses: Sequence[Diagnosis], history: History | None = Non
         raise ValueError("no diagnosis was given; a page needs one or more: diagnosis_html([diagnosis]).")
     names = _names(chosen)
     environment = template_environment()
-    environment.filters["prose"] = lambda text: commands(_minus(text))
+    environment.filters["prose"] = lambda text: commands(typographic_minus(text))
     text = environment.get_template(TEMPLATE).render(
         title=names[0] if len(chosen) == 1 else f"{len(chosen)} diagnoses: {', '.join(names)}",
         models=[_model(diagnosis, name) for diagnosis, name in zip(chosen, names, strict=True)],
@@ -143,6 +149,7 @@ def _model(diagnosis: Diagnosis, name: str) -> dict[str, Any]:
         "status": str(diagnosis.status),
         "spent": _cost(diagnosis.gradient_equivalents, diagnosis.seconds),
         "findings": [_row(finding) for finding in diagnosis.findings if finding.is_measured],
+        "conditions": [c for finding in diagnosis.findings for c in finding.details.get("conditions", ())],
         "warnings": diagnosis.warnings,
     }
 
@@ -154,75 +161,13 @@ def _row(finding: Finding) -> dict[str, Any]:
         "claim_id": claim_id(finding.claim),
         "value": value_words(finding),
         "interval": interval_words(finding),
-        "unit": unit_words(finding.unit),
+        "unit": "" if finding.value is None else unit_words(finding.unit),
         "threshold": threshold_words(finding),
         "mark": MARKS[finding.outlook],
         "meaning": finding.meaning,
         "next_step": finding.next_step,
-        "status": _fine_print(finding),
+        "status": "" if finding.status == str(Status.COMPLETED) else finding.status,
     }
-
-
-def _fine_print(finding: Finding) -> str:
-    """How the measurement ended, unless as it should, and what a claim is conditional on."""
-    status = [] if finding.status in ("", str(Status.COMPLETED)) else [finding.status]
-    return " ".join([*status, *(str(condition) for condition in finding.details.get("conditions", ()))])
-
-
-def figure(value: float, digits: int = 4) -> str:
-    """A number with its sign as a minus, not a hyphen; what is not finite is said.
-
-    Examples
-    --------
-    >>> figure(-0.012345), figure(float("nan")), figure(float("inf"))
-    ('−0.01234', 'NaN', 'infinity')
-    """
-    if math.isnan(value):
-        return "NaN"
-    text = "infinity" if math.isinf(value) else f"{abs(value):.{digits}g}".replace("-", "\N{MINUS SIGN}")
-    return f"\N{MINUS SIGN}{text}" if value < 0 else text
-
-
-def _minus(text: str) -> str:
-    """Signs of numbers as minus signs, at which no line is broken."""
-    return re.sub(r"(?<![\w.\]])-(?=\d|infinity)|(?<=\de)-(?=\d)", "\N{MINUS SIGN}", text)
-
-
-def value_words(finding: Finding) -> str:
-    """The value with its error."""
-    if finding.value is None:
-        return ""
-    text = figure(finding.value)
-    if finding.error is None or finding.interval is not None:
-        return text
-    return f"{text} \N{PLUS-MINUS SIGN} {figure(finding.error, 2)}"
-
-
-def interval_words(finding: Finding) -> str:
-    """The interval; empty where there is none."""
-    if finding.interval is None:
-        return ""
-    low, high = finding.interval
-    return f"in [{figure(low)}, {figure(high)}]"
-
-
-def threshold_words(finding: Finding) -> str:
-    """What the value is compared with."""
-    if finding.threshold is None:
-        return finding.threshold_text
-    number, text = figure(finding.threshold, 3), finding.threshold_text
-    if number.lstrip("\N{MINUS SIGN}") in text:  # told already
-        return text
-    return f"{text} {number}".lstrip() if text.rsplit(" ", 1)[-1] in _TAKES_A_NUMBER else f"{text} ({number})"
-
-
-#: Last words of a threshold's description that its number follows without a bracket.
-_TAKES_A_NUMBER = ("", "below", "above", "from", "to", "at")
-
-
-def unit_words(unit: str) -> str:
-    """A unit as it is printed."""
-    return unit.replace("^2", "\N{SUPERSCRIPT TWO}").replace("/", " / ")
 
 
 def _side_by_side(diagnoses: Sequence[Diagnosis]) -> list[dict[str, Any]]:
@@ -239,7 +184,7 @@ def _side_by_side(diagnoses: Sequence[Diagnosis]) -> list[dict[str, Any]]:
                 "title": first.title,
                 "claim": first.claim,
                 "claim_id": claim_id(first.claim),
-                "unit": unit_words(first.unit),
+                "unit": next((unit_words(finding.unit) for finding in measured if finding.value is not None), ""),
                 "cells": [_cell(finding) for finding in cells],
             }
         )

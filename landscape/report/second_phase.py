@@ -166,9 +166,13 @@ def _identity(phase: SecondPhase) -> list[str]:
     on = {"full": " on all data", "norm-test": " on samples that grow by the norm test"}
     where = on.get(phase.batch, f" on samples of {phase.batch}") if phase.is_search else ""
     precision = ", computed in float64" if phase.is_in_float64 else ""
+    and_then = (
+        "the leading curvatures at the swap on top"
+        if "ritz_pairs=" in phase.text
+        else ("the learning rate as first trial step")
+    )
     begins = {
-        True: f"; {phase.first_name} gave it its scale: the second moment as preconditioner, the learning rate as first "
-        "trial step",
+        True: f"; {phase.first_name} gave it its scale: the second moment as preconditioner, {and_then}",
         False: "; it took nothing over from the first optimiser",
         None: "",
     }

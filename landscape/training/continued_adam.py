@@ -1,4 +1,4 @@
-"""The honest controls of a second phase: Adam goes on, with a decayed learning rate or with full batches."""
+"""Second phases on mini-batches: Adam goes on, with a decayed rate or on full batches, or SOAP takes its place."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from landscape.cost import Cost
+from landscape.optim.soap import SOAP
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import Value
@@ -18,7 +19,7 @@ from landscape.training.mini_batch_phase import MiniBatchPhase
 from landscape.training.phases import MiniBatches, Phase, Remaining, Tick
 
 _KINDS: dict[str, type[torch.optim.Optimizer]] = {
-    kind.__name__: kind for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RMSprop)
+    kind.__name__: kind for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RMSprop, SOAP)
 }
 
 
@@ -39,6 +40,9 @@ class ContinuedAdam:
         To begin with. Default: that of the first phase.
     batch_size : int or "full", optional
         Samples per step. Default: that of the first phase.
+    method : {"adam", "soap"}
+        "adam": the first phase's own optimiser. "soap": a new :class:`landscape.optim.soap.SOAP` at its learning rate, which
+        turns Adam's second moment into the eigenbases of the gradient's.
 
     Notes
     -----
@@ -59,8 +63,11 @@ class ContinuedAdam:
     schedule: Literal["cosine", "constant"] = "cosine"
     lr: float | None = None
     batch_size: int | Literal["full"] | None = None
+    method: Literal["adam", "soap"] = "adam"
 
     def __post_init__(self) -> None:
+        if self.method not in ("adam", "soap"):
+            raise ValueError(f"method={self.method!r} was given; it is 'adam' or 'soap'.")
         if self.schedule not in ("cosine", "constant"):
             raise ValueError(f"schedule={self.schedule!r} was given; it is 'cosine' or 'constant'.")
         if self.lr is not None and not 0.0 < self.lr < math.inf:
@@ -79,7 +86,8 @@ class ContinuedAdam:
 
     def describe(self) -> str:
         """The settings as text."""
-        return f"ContinuedAdam, schedule={self.schedule}, lr={self.lr}, batch_size={self.batch_size}"
+        kind = "" if self.method == "adam" else f", method={self.method}"
+        return f"ContinuedAdam, schedule={self.schedule}, lr={self.lr}, batch_size={self.batch_size}{kind}"
 
 
 class ContinuedAdamPhase(MiniBatchPhase):
@@ -97,7 +105,10 @@ class ContinuedAdamPhase(MiniBatchPhase):
     def take_over(self, first: Phase, remaining: Remaining) -> None:
         """Go on with a copy of the first phase's optimiser, its moments, its batch size and its mode."""
         before = getattr(first, "optimizer", None)
-        if before is not None and type(before) in _KINDS.values():
+        if self.chosen.method == "soap":
+            rate = 1e-3 if before is None else float(before.param_groups[0]["lr"])
+            self.optimizer = SOAP(self.problem.parameters, lr=self.chosen.lr or rate)
+        elif before is not None and type(before) in _KINDS.values():
             self._make(type(before).__name__, self._positions(before), copy.deepcopy(before.state_dict()))
             if self.chosen.lr is not None:
                 self._set_rates([self.chosen.lr] * len(self.optimizer.param_groups))

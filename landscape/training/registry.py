@@ -158,12 +158,17 @@ def _adam_full_batch(*, lr: float | None = None) -> Any:
     return ContinuedAdam("constant", lr, "full")
 
 
+def _soap_cosine(*, lr: float | None = None, batch_size: int | None = None) -> Any:
+    return ContinuedAdam("cosine", lr, batch_size, "soap")
+
+
 FIRST_PHASES: dict[str, Callable[..., Any]] = {"adam": _adam, "adamw": _adamw, "rmsprop": _rmsprop, "sgd": _sgd}
 SECOND_PHASES: dict[str, Callable[..., Any]] = {
     "cg": _cg,
     "lbfgs": _lbfgs,
     "ssbroyden": _ssbroyden,
     "newton-cg": _newton_cg,
+    "soap-cosine": _soap_cosine,
     "adam-cosine": _adam_cosine,
     "adam-constant": _adam_constant,
     "adam-full-batch": _adam_full_batch,

@@ -39,7 +39,7 @@ def small_network(activation: nn.Module, width: int = 4, inputs: int = 3, output
 
 
 def linear_net_at_its_saddle() -> Problem:
-    """y = W2 W1 x with both matrices 0: the gradient is 0, the Hessian couples W1 with W2 and has eigenvalues +-s."""
+    """A product of two matrices, both 0: the gradient is 0, the Hessian couples W1 with W2 and has eigenvalues +-s."""
     model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 2, bias=False)).double()
     for parameter in model.parameters():
         nn.init.zeros_(parameter)

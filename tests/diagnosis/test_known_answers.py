@@ -212,7 +212,10 @@ def test_the_noise_floor_of_many_samples_is_within_its_standard_error():
     problem = trained(tanh_mlp(num_samples=400), 20)
     inputs, targets = next(iter(problem.batches)).content
     gradients = torch.stack(
-        [Problem(problem.model, problem.loss_fn, (inputs[i : i + 1], targets[i : i + 1])).gradient() for i in range(400)]
+        [
+            Problem(problem.model, problem.loss_fn, (inputs[i : i + 1], targets[i : i + 1])).gradient()
+            for i in range(400)
+        ]
     )
     variance = float((gradients - gradients.mean(dim=0)).square().sum() / 399)
     details = diagnose(problem, level="quick", progress=False).finding("noise_floor").details
@@ -279,12 +282,31 @@ def test_symmetry_alone_makes_a_relu_network_not_convex():
     """Rescaling neighbouring layers leaves the loss as it is: where their gradients do not vanish, that proves it."""
     inputs, targets = torch.randn(40, 3).double(), torch.randn(40, 2).double()
     model = small_network(nn.ReLU())
-    found = diagnose(model, nn.functional.mse_loss, (inputs, targets), level="thorough", progress=False).finding("symmetry")
+    found = diagnose(model, nn.functional.mse_loss, (inputs, targets), level="thorough", progress=False).finding(
+        "symmetry"
+    )
     H = dense_hessian(Problem(model, nn.functional.mse_loss, (inputs, targets)))
     assert found.details["kinds"] == ["homogeneous"]
     assert float(torch.linalg.eigvalsh(H)[0]) <= found.details["witness"] < 0
     # Deflation can only raise the smallest eigenvalue.
     assert found.value >= float(torch.linalg.eigvalsh(H)[0]) - 1e-9
+
+
+@pytest.mark.parametrize("with_others", [True, False])
+def test_a_thorough_look_at_a_negative_direction_has_distances_and_batch_sizes(with_others):
+    problem = tanh_mlp(num_samples=80)
+    inputs, targets = next(iter(problem.batches)).content
+    other = (inputs.flip(0) * 1.01, targets.flip(0)) if with_others else None
+    found = diagnose(problem, level="thorough", held_out=other, progress=False)
+    finding = found.finding("held_out")
+    assert finding.details["audit"] in ("REAL", "NOISE", "UNDECIDED")
+    assert finding.details["exact"] == pytest.approx(found.finding("lambda_min").value, rel=1e-6)
+    smallest_distance = finding.details["steps"][-1]
+    assert smallest_distance["gradient_curvature"] == pytest.approx(finding.details["exact"], rel=1e-2)
+    [row] = finding.details["rows"]  # half of 80 samples allows batches of 32 only
+    assert row["batch_size"] == 32 and "Batches of 32" in finding.meaning
+    assert (finding.value is not None) is with_others
+    assert with_others or "No other data were given" in finding.meaning
 
 
 def test_a_direction_that_only_the_sample_shows_is_told_from_a_real_one():

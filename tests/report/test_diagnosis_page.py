@@ -9,15 +9,8 @@ from torch import nn
 
 from landscape.diagnosis.diagnose import diagnose
 from landscape.diagnosis.finding import CLAIMS, Outlook
-from landscape.report.diagnosis_page import (
-    GLOSSARY,
-    MARKS,
-    diagnosis_html,
-    figure,
-    interval_words,
-    threshold_words,
-    value_words,
-)
+from landscape.report.diagnosis_page import GLOSSARY, MARKS, diagnosis_html
+from landscape.report.diagnosis_words import figure, interval_words, threshold_words, value_words
 from landscape.status import Status
 from landscape.testing import logistic_regression
 from tests.plots.diagnoses import LAYERS, diagnosis, findings, not_finite, nothing_measured
@@ -82,8 +75,12 @@ def test_every_finding_stands_with_its_number_threshold_outlook_meaning_and_next
 def test_a_status_is_told_only_where_it_says_something(usual):
     table = rows_of(usual)
 
-    assert table["Smallest eigenvalue claim A"][3].endswith(f"{Status.SETTLED} About these data only.")
+    assert str(Status.SETTLED) in table["Smallest eigenvalue claim A"][3]
     assert str(Status.COMPLETED) not in table["Largest eigenvalue"][3]
+
+
+def test_the_conditions_of_the_verdict_are_told(usual):
+    assert "What the verdict is about About these data only." in words(usual)
 
 
 def test_what_was_not_measured_is_told_with_the_reason_and_the_remedy(usual):

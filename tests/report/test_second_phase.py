@@ -69,6 +69,7 @@ def test_the_second_phase_is_named_and_what_it_took_over(second, name):
         ),
         ("landscape.optim.lbfgs.LBFGS(precond='adam')", ADAM, "on all data; Adam gave it its scale"),
         ("landscape.optim.lbfgs.LBFGS(precond=tensor([1.]))", ADAM, "The second phase was L-BFGS on all data."),
+        (f"{LBFGS}, ritz_pairs=20", ADAM, "as preconditioner, the leading curvatures at the swap on top."),
         (LBFGS, "my.module.factory, batch_size=512", "The second phase was L-BFGS on all data."),
         ("torch.optim.lbfgs.LBFGS(max_iter=5)", ADAM, "The second phase was torch.optim.LBFGS."),
         (COSINE, ADAM, "The second phase was Adam with its moments, at a learning rate that falls to 0."),
@@ -195,7 +196,9 @@ def test_a_stalled_run_names_float64_unless_it_had_it():
     assert hint not in told(with_second("torch.optim.lbfgs.LBFGS()", status=Status.STALLED))
 
 
-@pytest.mark.parametrize("second", ["cg", "lbfgs", "ssbroyden", "adam-cosine", "adam-constant", "adam-full-batch"])
+@pytest.mark.parametrize(
+    "second", ["cg", "lbfgs", "ssbroyden", "newton-cg", "adam-cosine", "adam-constant", "adam-full-batch"]
+)
 def test_the_words_fit_what_the_trainer_writes_into_its_settings(second):
     """The settings of real runs, by name and by default."""
     torch.manual_seed(0)

@@ -130,11 +130,19 @@ def test_the_sample_grows_when_the_norm_test_fails_on_a_fresh_one_and_never_shri
     assert any(passed for passed, _, _ in seen)
 
 
-def test_it_goes_down_to_the_minimum_over_all_data():
-    """Least squares have one minimum, which is found exactly in the end."""
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        LBFGS,
+        ls.ConjugateGradient,
+    ],
+)
+def test_it_goes_down_to_the_minimum_over_all_data(optimizer):
+    """Least squares have one minimum, which is found exactly in the end, also from minima over samples on the way."""
+    torch.manual_seed(1)
     inputs, targets = (part[:200] for part in noisy_problem().batches.tensors)
     problem = ls.Problem(nn.Linear(4, 2).double(), F.mse_loss, (inputs, targets))
-    rows = finish(started(problem, theta=0.5), 40)
+    rows = finish(started(problem, redraw_every=10, optimizer=optimizer), 40)
     assert rows[0]["sample_size"] < rows[-1]["sample_size"] == 200
     biased = torch.cat([inputs, torch.ones(200, 1, dtype=inputs.dtype)], dim=1)
     residual = biased @ torch.linalg.lstsq(biased, targets).solution - targets

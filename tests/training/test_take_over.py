@@ -21,7 +21,6 @@ from landscape.optim.preconditioner import from_adam
 from landscape.optim.ssbroyden import SelfScaledBroyden
 from landscape.policies import AfterEpochs
 from landscape.tracking.history import History
-from landscape.training.newton_cg_phase import NewtonFullBatch
 from landscape.training.phases import MiniBatches
 from tests.problems import regression_data
 
@@ -39,7 +38,8 @@ SECOND: dict[str, dict[str, Any]] = {
     "cg": {"second": "cg"},
     "lbfgs": {"second": "lbfgs:history=3"},
     "ssbroyden": {"second": "ssbroyden"},
-    "newton-cg": {"second": NewtonFullBatch()},
+    "newton-cg": {"second": "newton-cg"},
+    "ritz pairs": {"second": "lbfgs:ritz_pairs=3"},
     "float64": {"second": "lbfgs", "second_dtype": "float64"},
     "a sample": {"second": "lbfgs", "second_batch": 20},
     "norm-test": {"second": "cg", "second_batch": "norm-test"},
