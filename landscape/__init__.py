@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from landscape.autodiff.twice import SecondDerivativeError
     from landscape.config import TrainConfig
     from landscape.cost import Cost
-    from landscape.experiment import train
+    from landscape.diagnosis.diagnose import diagnose
+    from landscape.diagnosis.diagnosis import Diagnosis
+    from landscape.diagnosis.finding import Finding
+    from landscape.diagnosis.many import Diagnoses, diagnose_many
+    from landscape.diagnosis.moments import diagnose_moments
+    from landscape.experiment import diagnose_run, train
     from landscape.monitor.monitor import Monitor
     from landscape.operators.base import LinearOperator
     from landscape.operators.choose import FiniteDifferenceWarning
@@ -92,6 +97,13 @@ _LOCATIONS = {
     "Replay": "landscape.replaying.result",
     "policy": "landscape.policies.custom",
     "Monitor": "landscape.monitor.monitor",
+    "diagnose": "landscape.diagnosis.diagnose",
+    "Diagnosis": "landscape.diagnosis.diagnosis",
+    "Finding": "landscape.diagnosis.finding",
+    "diagnose_many": "landscape.diagnosis.many",
+    "Diagnoses": "landscape.diagnosis.many",
+    "diagnose_moments": "landscape.diagnosis.moments",
+    "diagnose_run": "landscape.experiment",
     "train": "landscape.experiment",
 }
 _SUBMODULES = {
@@ -107,6 +119,9 @@ __all__ = [
     "Certificate",
     "ConjugateGradient",
     "Cost",
+    "Diagnoses",
+    "Diagnosis",
+    "Finding",
     "FiniteDifferenceWarning",
     "FullBatch",
     "GaugeProjector",
@@ -133,6 +148,10 @@ __all__ = [
     "audit",
     "certify",
     "datasets",
+    "diagnose",
+    "diagnose_many",
+    "diagnose_moments",
+    "diagnose_run",
     "diagonal",
     "directional_curvature",
     "gradient_spectrum",

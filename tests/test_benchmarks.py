@@ -102,3 +102,14 @@ def test_the_test_functions_are_solved_by_all():
     shown = output_of("test_functions.py")
     assert "| scipy CG | scipy L-BFGS-B | scipy BFGS | cg | lbfgs | ssbroyden | newton-cg |" in shown  # none left out
     assert "| **solved of 4** | |" + 7 * " **4** |" in shown
+
+
+def test_the_benchmark_of_a_diagnosis_runs_without_the_peers():
+    pytest.importorskip("sklearn")
+    if not Path("/usr/share/datasets/fashion-mnist").exists():
+        pytest.skip("needs Fashion-MNIST (Debian's dataset-fashion-mnist)")
+    shown = output_of("diagnose.py")
+    assert "| landscape, quick | " in shown and "NEGATIVE; " in shown
+    for level in ("quick", "standard"):
+        [row] = [line for line in shown.splitlines() if line.startswith(f"| {level} | ")]
+        assert row.endswith("| yes |"), row

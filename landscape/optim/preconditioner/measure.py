@@ -90,9 +90,11 @@ def ritz_preconditioner(
     vectors any P of this form is positive definite, and the leading pairs, which count, converge first.
 
     *What it is worth.* analyses/benchmarks/ritz_preconditioner.py compares it with ``base`` alone, the products charged. On
-    digits (5 seeds, 400 GE) 20 pairs lower the loss of CG to 0.72 of what it is without, of L-BFGS to 0.89, each on all
-    seeds; had the products been paid for anyway, to 0.64 and 0.74. 40 pairs do not earn what they cost, and without Adam's
-    scale 10 pairs do not make up for it. 25 products for 20 pairs did better than 30.
+    digits (float32, 5 seeds, 400 GE) 20 pairs lower the loss of CG to 0.72 of what it is without, and of L-BFGS to 0.89,
+    each on all seeds; had the products been paid for anyway, to 0.64 and 0.74. On the Burgers equation (float64, 1000 GE) 5
+    pairs lower it to 0.70 (CG, 5 of 5 seeds) and 0.81 (L-BFGS, 4 of 5; between 0.27 and 1.24), but 10 or more gain nothing
+    for CG that holds on all seeds, and cost L-BFGS a fifth to several times: pairs go out of date. Without Adam's scale,
+    measured pairs do not make up for it on digits.
 
     Cost: ``num_matvecs`` products (2 GE each) and as many vectors of memory, of which ``num_pairs`` are kept.
 
