@@ -1,6 +1,6 @@
 """Does curvature measured once, on top of Adam's scale, make a second phase faster, and does it earn what it costs?
 
-    python analyses/benchmarks/ritz_preconditioner.py                          # digits and burgers, 5 seeds: 15 minutes of processor time
+    python analyses/benchmarks/ritz_preconditioner.py                          # digits and burgers, 5 seeds: half an hour
     python analyses/benchmarks/ritz_preconditioner.py --tasks digits --seeds 2
     python analyses/benchmarks/ritz_preconditioner.py --table                  # what has been measured so far
     python analyses/benchmarks/ritz_preconditioner.py --tiny                   # seconds, to see that it runs

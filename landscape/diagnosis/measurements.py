@@ -13,8 +13,8 @@ from landscape.diagnosis.held_out import held_out, price_of_held_out
 from landscape.diagnosis.modulo_symmetry import symmetry
 from landscape.diagnosis.noise import noise_floor, price_of_noise
 from landscape.diagnosis.titles import CLAIM_OF, TITLES
-from landscape.diagnosis.whole_spectrum import density_and_condition, sharpness
 from landscape.diagnosis.trace_and_layers import trace_and_layers
+from landscape.diagnosis.whole_spectrum import density_and_condition, sharpness
 from landscape.diagnosis.workbench import FEW_SAMPLES, FREE, Workbench
 from landscape.verification.verify import NUM_SAMPLES as VERIFIED_SAMPLES
 

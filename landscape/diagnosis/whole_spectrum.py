@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from landscape.diagnosis.finding import Finding, Outlook, not_measured
-from landscape.diagnosis.titles import CURVATURE, TITLES
+from landscape.diagnosis.titles import TITLES
 from landscape.diagnosis.workbench import Workbench
 from landscape.operators.base import LinearOperator
 from landscape.probes.lanczos.lanczos import lanczos
