@@ -113,3 +113,8 @@ def test_the_benchmark_of_a_diagnosis_runs_without_the_peers():
     for level in ("quick", "standard"):
         [row] = [line for line in shown.splitlines() if line.startswith(f"| {level} | ")]
         assert row.endswith("| yes |"), row
+
+
+def test_the_benchmark_of_measured_curvature_runs():
+    shown = output_of("ritz_preconditioner.py")
+    assert "| cg, adam + " in shown and "| lbfgs, adam + " in shown
