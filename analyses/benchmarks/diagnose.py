@@ -129,7 +129,7 @@ def eigenthings(last_only: list[Outcome]) -> Callable[[Setting], Outcome]:
 def ways_of() -> dict[str, Way]:
     levels: tuple[LevelName, ...] = ("quick", "standard")
     ways = {f"landscape, {level}": Way(ours(level)) for level in levels}
-    last_only = Way(lambda setting: Outcome())
+    last_only = Way(lambda _: Outcome())
     for name, module, run in (
         ("nngeom, analyze", "nngeom", nngeom),
         ("hessian-eigenthings, both ends to 1 %", "hessian_eigenthings", eigenthings(last_only.outcomes)),

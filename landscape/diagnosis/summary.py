@@ -67,7 +67,8 @@ def short_value(finding: Finding) -> str:
 def _line(finding: Finding) -> str:
     claim = f"[{finding.claim}]" if finding.claim else ""
     title = finding.title if len(finding.title) <= _TITLE else f"{finding.title[: _TITLE - 3]}..."
-    return f"{mark(finding)} {title:<{_TITLE}} {claim:<5}{value_text(finding)}".rstrip()[:WIDTH]
+    line = f"{mark(finding)} {title:<{_TITLE}} {claim:<5}{value_text(finding)}".rstrip()
+    return line if len(line) <= WIDTH else line.removesuffix(f" {finding.unit}")[:WIDTH]
 
 
 def _left_out(diagnosis: Diagnosis) -> dict[str, list[str]]:

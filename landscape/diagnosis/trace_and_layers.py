@@ -159,4 +159,4 @@ def _told_of_layers(rows: list[dict[str, Any]]) -> str:
 
 
 def _called(name: str) -> str:
-    return "the model's own parameters" if name == "(root)" else name
+    return "the model's own parameters" if name == "(root)" else f"layer {name!r}"
