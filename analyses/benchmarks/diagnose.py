@@ -1,7 +1,7 @@
 """What does a whole diagnosis cost, against one-call and by-hand ways of the peers?
 
     pip install -c constraints.txt -r analyses/benchmarks/requirements-diagnose.txt
-    python analyses/benchmarks/diagnose.py                        # 256 images, about 15 minutes on one core
+    python analyses/benchmarks/diagnose.py                        # 256 images, about 4 minutes on one core
     python analyses/benchmarks/diagnose.py --images 128 --turns 1
     python analyses/benchmarks/diagnose.py --tiny                 # a minute, to see that it runs
 
@@ -16,10 +16,13 @@ beforehand. A peer that is not installed is left out and named on stderr.
 from __future__ import annotations
 
 import argparse
+import importlib
+import math
 import statistics
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -38,35 +41,24 @@ STEPS = (20, 40, 80, 160)
 
 @dataclass
 class Outcome:
-    """What one run of a way told, beside its time."""
+    """What one run of a way took and told; ``last_run`` is the part of a way that was repeated until it sufficed."""
 
-    seconds: float = float("nan")
-    gradient_equivalents: float = float("nan")
-    smallest: float = float("nan")
-    largest: float = float("nan")
+    gradient_equivalents: float = math.nan
+    smallest: float = math.nan
+    largest: float = math.nan
     says: str = ""
+    seconds: float = math.nan
+    last_run: float = math.nan
 
 
-@dataclass
-class Way:
-    """A way to a diagnosis, and what its turns gave."""
-
-    run: Callable[[Setting], Outcome]
-    outcomes: list[Outcome] = field(default_factory=list)
-
-    def measure(self, setting: Setting) -> None:
-        told: list[Outcome] = []
-        spent = seconds(lambda: told.append(self.run(setting)))
-        if told[0].seconds != told[0].seconds:  # unless it took its own time
-            told[0].seconds = spent
-        self.outcomes.append(told[0])
+Way = Callable[[Setting], Outcome]
 
 
-def ours(level: LevelName) -> Callable[[Setting], Outcome]:
+def ours(level: LevelName) -> Way:
     def run(setting: Setting) -> Outcome:
         found = diagnose(setting.problem, level=level, progress=False)
         ends = [found.finding(key) for key in ("lambda_min", "lambda_max")]
-        smallest, largest = (float(end.value) if end.is_measured else float("nan") for end in ends)
+        smallest, largest = (float(end.value) if end.is_measured else math.nan for end in ends)
         verdict = "none" if found.verdict is None else found.verdict.name
         measured = f"{verdict}; {len(found.findings) - len(found.not_measured)} findings"
         return Outcome(
@@ -85,103 +77,75 @@ def nngeom(setting: Setting) -> Outcome:
     return Outcome(largest=max(values), says=f"{len(found.sections)} sections, {len(found.warnings)} warnings")
 
 
-def eigenthings(last_only: list[Outcome]) -> Callable[[Setting], Outcome]:
-    """Both ends from one run of Lanczos, twice as long until both have converged; its last run goes to ``last_only``."""
+def eigenthings(setting: Setting) -> Outcome:
+    """Both ends from one run of Lanczos, twice as long until both have converged."""
+    from hessian_eigenthings import HessianOperator
+    from hessian_eigenthings.algorithms.lanczos import lanczos
+    from hessian_eigenthings.loss_fns import supervised_loss
 
-    def run(setting: Setting) -> Outcome:
-        from hessian_eigenthings import HessianOperator
-        from hessian_eigenthings.algorithms.lanczos import lanczos
-        from hessian_eigenthings.loss_fns import supervised_loss
-
-        data = [(setting.inputs, setting.targets)]
-        operator = HessianOperator(setting.model, data, supervised_loss(F.mse_loss))
-        for steps in STEPS:
-            results = []
-            spent = seconds(
-                lambda steps=steps, results=results: results.append(
-                    lanczos(
-                        operator,
-                        k=steps,
-                        max_iter=steps,
-                        tol=1e-2,
-                        reorthogonalize=True,
-                        which="LA",
-                        seed=len(last_only),
-                    )
-                )
-            )
-            values, converged = results[0].eigenvalues, results[0].converged
-            reached = bool(converged[0] and converged[-1])
-            if reached:
-                break
-        outcome = Outcome(
-            spent,
-            smallest=float(values[-1]),
-            largest=float(values[0]),
-            says=f"{'converged' if reached else 'not converged'}, {steps} steps",
-        )
-        last_only.append(outcome)
-        return Outcome(smallest=outcome.smallest, largest=outcome.largest, says=outcome.says)
-
-    return run
+    operator = HessianOperator(setting.model, [(setting.inputs, setting.targets)], supervised_loss(F.mse_loss))
+    for steps in STEPS:
+        start = time.process_time()
+        found = lanczos(operator, k=steps, max_iter=steps, tol=1e-2, reorthogonalize=True, which="LA", seed=0)
+        last_run = time.process_time() - start
+        reached = bool(found.converged[0] and found.converged[-1])
+        if reached:
+            break
+    values = found.eigenvalues
+    says = f"{'converged' if reached else 'not converged'}, {steps} steps"
+    return Outcome(smallest=float(values[-1]), largest=float(values[0]), says=says, last_run=last_run)
 
 
 def ways_of() -> dict[str, Way]:
-    levels: tuple[LevelName, ...] = ("quick", "standard")
-    ways = {f"landscape, {level}": Way(ours(level)) for level in levels}
-    last_only = Way(lambda _: Outcome())
+    ways = {f"landscape, {level}": ours(level) for level in REACH}
     for name, module, run in (
         ("nngeom, analyze", "nngeom", nngeom),
-        ("hessian-eigenthings, both ends to 1 %", "hessian_eigenthings", eigenthings(last_only.outcomes)),
+        ("hessian-eigenthings, both ends to 1 %", "hessian_eigenthings", eigenthings),
     ):
         try:
-            __import__(module)
+            importlib.import_module(module)
         except ImportError as error:
             print(f"{name}: not installed here ({error})", file=sys.stderr)
-            continue
-        ways[name] = Way(run)
-        if run is not nngeom:
-            ways["hessian-eigenthings, its last run alone"] = last_only
+        else:
+            ways[name] = run
     return ways
 
 
-def measure(ways: dict[str, Way], setting: Setting, turns: int) -> list[float]:
-    """Fill the ways with outcomes; what a plain gradient took in each turn."""
+def measure(ways: dict[str, Way], setting: Setting, turns: int) -> tuple[list[float], dict[str, list[Outcome]]]:
+    """What a plain gradient took in each turn, and the outcomes of each way."""
 
-    def unit() -> float:
+    def gradient() -> None:
         peers.gradient(setting.model, setting.inputs, setting.targets)
-        return statistics.median(
-            seconds(lambda: peers.gradient(setting.model, setting.inputs, setting.targets)) for _ in range(3)
-        )
 
-    units = []
+    units: list[float] = []
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in ways}
     for turn in range(turns):
-        units.append(unit())
+        gradient()  # warms up
+        units.append(statistics.median(seconds(gradient) for _ in range(5)))
         for name, way in ways.items():
-            if name.endswith("alone"):
-                continue  # the way before it has measured it
-            way.measure(setting)
-            print(f"turn {turn + 1}: {name} {way.outcomes[-1].seconds:.1f} s", file=sys.stderr, flush=True)
-    return units
+            start = time.process_time()
+            outcome = way(setting)
+            outcome.seconds = time.process_time() - start
+            outcomes[name].append(outcome)
+            print(f"turn {turn + 1}: {name} {outcome.seconds:.1f} s", file=sys.stderr, flush=True)
+    for name in list(outcomes):
+        if not math.isnan(outcomes[name][0].last_run):
+            outcomes[f"{name}, last run alone"] = [replace(old, seconds=old.last_run) for old in outcomes[name]]
+    return units, outcomes
 
 
-def show(ways: dict[str, Way], units: list[float], num_images: int) -> None:
+def number(value: float, form: str = ".4g") -> str:
+    return "" if math.isnan(value) else format(value, form)
+
+
+def show(units: list[float], outcomes: dict[str, list[Outcome]], num_images: int) -> None:
     rows: list[tuple[object, ...]] = []
-    for name, way in ways.items():
-        times = [outcome.seconds for outcome in way.outcomes]
-        work = statistics.median(outcome.gradient_equivalents for outcome in way.outcomes)
-        last = way.outcomes[-1]
-        rows.append(
-            (
-                name,
-                "" if work != work else f"{work:.1f}",
-                f"{statistics.median(times):.2f}",
-                middle([time / unit for time, unit in zip(times, units, strict=True)]),
-                f"{last.smallest:.4g}",
-                f"{last.largest:.4g}",
-                last.says,
-            )
-        )
+    for name, found in outcomes.items():
+        times = [outcome.seconds for outcome in found]
+        work = statistics.median(outcome.gradient_equivalents for outcome in found)
+        shares = middle([spent / unit for spent, unit in zip(times, units, strict=True)])
+        ends = (number(found[-1].smallest), number(found[-1].largest))
+        rows.append((name, number(work, ".1f"), f"{statistics.median(times):.2f}", shares, *ends, found[-1].says))
     table(
         f"A diagnosis, {num_images} images, {len(units)} turns",
         ("", "GE", "CPU seconds", "gradients' time", "lambda_min", "lambda_max", "tells"),
@@ -189,17 +153,17 @@ def show(ways: dict[str, Way], units: list[float], num_images: int) -> None:
     )
     rows = []
     for level, reach in REACH.items():
-        most = max(outcome.gradient_equivalents for outcome in ways[f"landscape, {level}"].outcomes)
+        most = max(outcome.gradient_equivalents for outcome in outcomes[f"landscape, {level}"])
         rows.append((level, f"{most:.1f}", f"{reach:.0f}", "yes" if most <= reach else "no"))
     table("Within the level's reach", ("level", "GE at most", "reach", "kept"), rows)
-    peers_here = [name for name in ways if not name.startswith("landscape")]
+    peers_here = [name for name in outcomes if not name.startswith("landscape")]
     if peers_here:
         rows = []
         for level in REACH:
-            own = [outcome.seconds for outcome in ways[f"landscape, {level}"].outcomes]
+            own = [outcome.seconds for outcome in outcomes[f"landscape, {level}"]]
             shares = []
             for name in peers_here:
-                theirs = [outcome.seconds for outcome in ways[name].outcomes]
+                theirs = [outcome.seconds for outcome in outcomes[name]]
                 shares.append(middle([a / b for a, b in zip(own, theirs, strict=True)]))
             rows.append((f"landscape, {level}", *shares))
         table("Time as a share of the peer's: median (quartiles)", ("", *peers_here), rows)
@@ -216,8 +180,7 @@ def main() -> None:
     count = 64 if chosen.tiny else min(chosen.images, NUM_TRAIN)
     setting = Setting(model, inputs[:count], targets[:count])
     print(f"trained: loss {float(setting.problem.loss()):.4f} over {count} images, {setting.num_params} parameters")
-    ways = ways_of()
-    show(ways, measure(ways, setting, 1 if chosen.tiny else chosen.turns), count)
+    show(*measure(ways_of(), setting, 1 if chosen.tiny else chosen.turns), count)
 
 
 if __name__ == "__main__":

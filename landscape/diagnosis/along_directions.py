@@ -122,8 +122,8 @@ def _told_of_mass(mass: MassEstimate) -> tuple[Outlook, str, str]:
         return Outlook.UNFAVOURABLE, meaning, step
     if mass.upper <= VISIBLE:
         meaning = (
-            f"At most {max(mass.upper, 1e-3):.1%} of the squared gradient norm lies in negative curvature: where the gradient points, the "
-            "loss looks convex."
+            f"At most {max(mass.upper, 1e-3):.1%} of the squared gradient norm lies in negative curvature: where the gradient "
+            "points, the loss looks convex."
         )
         return Outlook.FAVOURABLE, meaning, ""
     meaning = (

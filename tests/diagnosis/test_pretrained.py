@@ -109,7 +109,7 @@ def pitch_net(num_tones: int = 64) -> tuple[nn.Module, Tensor, Tensor]:
 
 def check(found: Diagnosis) -> None:
     assert found.status is Status.COMPLETED or (found.budget is not None and found.status is Status.BUDGET_SPENT)
-    assert found.headline and found.headline in str(found)
+    assert found.headline and found.headline in " ".join(str(found).split())
     assert found.verdict is not None
     for end in (found.finding("lambda_min"), found.finding("lambda_max")):
         assert end.is_measured and end.value is not None and math.isfinite(end.value)
