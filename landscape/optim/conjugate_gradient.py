@@ -36,7 +36,8 @@ class ConjugateGradient(DescentOptimizer):
         One of ``landscape.optim.beta.BETAS``, or a function of ``(gradient, gradient_prev, direction_prev)``.
     line_search : str or callable, default "quadratic"
         One of ``landscape.optim.line_search.LINE_SEARCHES``, or a ``LineSearch``, which brings its own settings.
-        ``"quadratic"`` takes 1 forward pass and 1 gradient a step. ``"golden"`` is the one of Numerical Recipes.
+        ``"quadratic"`` takes 1 forward pass and 1 gradient a step; ``"hager-zhang"`` and ``"strong-wolfe"`` stop by conditions
+        on the slope, ``"brent"`` and ``"golden"`` (the one of Numerical Recipes) by ``xtol``.
     precond : "adam", Tensor, Optimizer, Preconditioner, callable or None, default "adam"
         A symmetric positive definite P that takes the place of the identity: steepest descent is :math:`-P g`. ``"adam"``:
         the inverse root of the second moment that :meth:`take_over` finds in a first-phase optimiser, and the identity without
@@ -67,98 +68,6 @@ class ConjugateGradient(DescentOptimizer):
     NonRepeatableError
         From the first ``step``, if the closure gives two losses at one point. Numerical outcomes never raise: see
         ``last.status``.
-
-    Notes
-    -----
-    *Closure.* That of :class:`torch.optim.LBFGS`: clear the gradients, compute the loss,
-    ``if loss.requires_grad: loss.backward()``, return the loss. Trials that need no gradient are made under
-    :class:`torch.no_grad`. A closure that calls ``backward`` regardless works too; every trial then costs a gradient.
-
-    *First trial.* :math:`\min(1,\ 0.1 |f| / |g^\top d|)`, later the last step size times the ratio of the last slope to
-    this one, at most ten times the last step size (Nocedal, Wright 2006, section 3.5).
-
-    *Restarts* to steepest descent: after ``restart_every`` steps, after a failed search, if beta is 0 or not finite, and
-    if :math:`g^\top d > -10^{-8} \|g\| \|d\|`. The parameters may be changed between steps: they are compared with
-    the copy of the last accepted point, and the loss is evaluated anew if they differ.
-
-    *Failure.* NaN or infinity at a trial shortens the step, and is never left in the parameters. If no trial is accepted
-    the parameters are, bit for bit, those at the start of the step, or the lowest point seen if that is strictly lower.
-    After seven failures in a row along steepest descent, with steps each ten times shorter, the status is ``STALLED``,
-    and further steps from the same point cost nothing. If the closure raises, the best point known is restored and the
-    exception goes on.
-
-    *Memory.* Three vectors of n numbers between steps (point, gradient, direction), five during one, besides the
-    parameters and their ``.grad``.
-
-    *Checkpoints.* ``state_dict`` holds all of it: a resumed run takes the same steps, bit for bit, at the same cost.
-
-    References
-    ----------
-    Hager, Zhang (2006), A survey of nonlinear conjugate gradient methods, Pacific J. Optim. 2.
-    Nocedal, Wright (2006), Numerical Optimization, 2nd ed., chapters 3 and 5.
-
-    Examples
-    --------
-    >>> x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    >>> optimizer = ConjugateGradient([x])
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
-    ...     if loss.requires_grad:
-    ...         loss.backward()
-    ...     return loss
-    >>> for _ in range(100):
-    ...     loss = optimizer.step(closure)
-    >>> torch.allclose(x, torch.ones(2, dtype=torch.float64))
-    True
-    """
-
-    r"""Nonlinear conjugate gradients over all parameters at once; one iteration a step.
-
-    Every step goes along :math:`d = -g + \beta\, d_{prev}` to a point that a line search accepts. The loss must be the
-    same deterministic function in every step: all data, no dropout, no batch statistics. Call :meth:`restart` if it is
-    replaced by another one.
-
-    Parameters
-    ----------
-    params : iterable of Tensor
-        Dense, real, of one floating dtype and on one device. Parameter groups are allowed but may not differ in options.
-    beta : str or callable, default "pr+"
-        One of ``landscape.optim.beta.BETAS``, or a function of ``(gradient, gradient_prev, direction_prev)``.
-    line_search : str or callable, default "quadratic"
-        One of ``landscape.optim.line_search.LINE_SEARCHES``, or a ``LineSearch``, which brings its own settings.
-        ``"quadratic"`` takes 1 forward pass and 1 gradient a step. ``"golden"`` is the one of Numerical Recipes.
-    precond : "adam", Tensor, Optimizer, Preconditioner, callable or None, default "adam"
-        A symmetric positive definite P that takes the place of the identity: steepest descent is :math:`-P g`. ``"adam"``:
-        the inverse root of the second moment that :meth:`take_over` finds in a first-phase optimiser, and the identity without
-        one. An optimiser: taken over at once. A tensor of shape (n,): the diagonal of P. A callable: the product of S with
-        a vector, where S is symmetric and P = S S. None: the identity.
-    xtol : float or "nr", default 0.1
-        Relative tolerance of the step size, where the search has one; ``"nr"`` is the 2e-4 of Numerical Recipes.
-    max_evaluations : int, optional
-        Trials that one search may take. Default: what the search proposes.
-    restart_every : int, optional
-        Steps after which the direction is reset to steepest descent. Default: six times the number of parameters, but
-        at least 20.
-    tol_grad : float, default 0.0
-        Converged once the gradient norm is at most ``tol_grad`` times the norm at the very first step.
-    check_repeatable : bool, default True
-        Evaluate the loss twice at the very first point (one forward pass), and refuse a closure that gives two losses there.
-
-    Attributes
-    ----------
-    last : StepResult or None
-        What the last step did.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter or an option is not one of the above; from ``step``, if the closure returns no loss, computes no
-        gradient or a sparse one.
-    NonRepeatableError
-        From the first ``step``, if the closure gives two losses at one point.
-
-    Numerical outcomes never raise: see ``last.status``.
 
     Notes
     -----
