@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from landscape.optim.line_search.line import Line, Trial
+from landscape.optim.line_search.line import Line, SearchResult, Trial
+from landscape.status import Status
 
 # The constants of Press et al. (1992), Numerical Recipes in C, 2nd ed., sections 10.1 and 10.5.
 GOLD = 1.618034
@@ -25,6 +27,24 @@ def first_bracket(line: Line, initial_step: float, max_evaluations: int) -> tupl
         return None
     limit = len(line.trials) + max_evaluations - 1
     return bracket(line, line.start, first, limit), limit
+
+
+def search_bracket(
+    line: Line,
+    initial_step: float,
+    minimise: Callable[[Line, Triple, float, int], Trial],
+    xtol: float,
+    max_evaluations: int,
+) -> SearchResult:
+    """Bracket a minimum from the interval (0, ``initial_step``), and go to the one that ``minimise`` finds in it."""
+    found = first_bracket(line, initial_step, max_evaluations)
+    if found is None:
+        return SearchResult(Status.SEARCH_FAILED, 0.0)
+    triple, limit = found
+    minimum = minimise(line, triple, xtol, limit)
+    if not minimum.loss < line.start.loss:
+        return SearchResult(Status.SEARCH_FAILED, 0.0)
+    return SearchResult(Status.ACCEPTED, minimum.step_size)
 
 
 def bracket(line: Line, a: Trial, b: Trial, limit: int) -> Triple:

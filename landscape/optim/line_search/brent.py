@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from landscape.optim.line_search.bracketing import Triple, first_bracket
+from landscape.optim.line_search.bracketing import Triple, search_bracket
 from landscape.optim.line_search.line import Line, SearchResult, Trial
-from landscape.status import Status
 
 # Press et al. (1992), Numerical Recipes in C, 2nd ed., section 10.2.
 CGOLD = 0.3819660
@@ -67,14 +66,7 @@ class Brent:
 
     def __call__(self, line: Line, initial_step: float) -> SearchResult:
         """Search ``line`` beginning with the interval (0, ``initial_step``)."""
-        found = first_bracket(line, initial_step, self.max_evaluations)
-        if found is None:
-            return SearchResult(Status.SEARCH_FAILED, 0.0)
-        triple, limit = found
-        minimum = minimise(line, triple, self.xtol, limit)
-        if not minimum.loss < line.start.loss:
-            return SearchResult(Status.SEARCH_FAILED, 0.0)
-        return SearchResult(Status.ACCEPTED, minimum.step_size)
+        return search_bracket(line, initial_step, minimise, self.xtol, self.max_evaluations)
 
 
 @dataclass(frozen=True)

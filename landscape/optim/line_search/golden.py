@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from landscape.optim.line_search.bracketing import Triple, first_bracket
+from landscape.optim.line_search.bracketing import Triple, search_bracket
 from landscape.optim.line_search.line import Line, SearchResult, Trial
-from landscape.status import Status
 
 # Press et al. (1992), Numerical Recipes in C, 2nd ed., section 10.1.
 INNER = 0.61803399
@@ -51,14 +50,7 @@ class GoldenSection:
 
     def __call__(self, line: Line, initial_step: float) -> SearchResult:
         """Search ``line`` beginning with the interval (0, ``initial_step``)."""
-        found = first_bracket(line, initial_step, self.max_evaluations)
-        if found is None:
-            return SearchResult(Status.SEARCH_FAILED, 0.0)
-        triple, limit = found
-        minimum = section(line, triple, self.xtol, limit)
-        if not minimum.loss < line.start.loss:
-            return SearchResult(Status.SEARCH_FAILED, 0.0)
-        return SearchResult(Status.ACCEPTED, minimum.step_size)
+        return search_bracket(line, initial_step, section, self.xtol, self.max_evaluations)
 
 
 def section(line: Line, triple: Triple, xtol: float, limit: int) -> Trial:

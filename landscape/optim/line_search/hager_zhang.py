@@ -9,8 +9,7 @@ from typing import ClassVar
 from landscape.optim.line_search.conditions import DELTA, SIGMA, is_level, is_wolfe
 from landscape.optim.line_search.interpolation import NEAREST, clamped, short_of, slope_zero
 from landscape.optim.line_search.line import Line, SearchResult, Trial
-from landscape.optim.line_search.proposals import Proposals, extended, first_with_slope, take_first
-from landscape.status import Status
+from landscape.optim.line_search.proposals import Proposals, extended, search_from
 
 # Hager, Zhang (2005), section 5 (gamma): an interval that two secant steps leave longer than this part is halved.
 GAMMA = 0.66
@@ -98,11 +97,7 @@ class HagerZhang:
 
     def __call__(self, line: Line, initial_step: float) -> SearchResult:
         """Search ``line`` beginning with loss and gradient at ``initial_step``."""
-        first = first_with_slope(line, initial_step)
-        if first is None:
-            return SearchResult(Status.SEARCH_FAILED, 0.0)
-        limit = len(line.trials) + self.max_evaluations - 1
-        return take_first(line, narrowing_steps(line, first.step_size), self.accepts, limit)
+        return search_from(line, initial_step, narrowing_steps, self.accepts, self.max_evaluations)
 
     def accepts(self, line: Line, trial: Trial) -> bool:
         """Wolfe's conditions, or the approximate ones."""

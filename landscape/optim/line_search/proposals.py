@@ -84,3 +84,18 @@ def extended(line: Line, before: Trial, trial: Trial) -> float:
     step = size - trial.slope / bend * width if bend > 0.0 else math.inf
     least = LEAST_GROWTH if before is line.start else LEAST_GROWTH_AGAIN
     return min(max(step, least * size), GROWTH * size, size + 0.5 * (line.barrier - size))
+
+
+def search_from(
+    line: Line,
+    initial_step: float,
+    steps: Callable[[Line, float], Proposals],
+    accepts: Callable[[Line, Trial], bool],
+    max_evaluations: int,
+) -> SearchResult:
+    """Search with loss and gradient from ``initial_step`` on; shrinks away from a non-finite first trial do not count."""
+    first = first_with_slope(line, initial_step)
+    if first is None:
+        return SearchResult(Status.SEARCH_FAILED, 0.0)
+    limit = len(line.trials) + max_evaluations - 1
+    return take_first(line, steps(line, first.step_size), accepts, limit)

@@ -9,8 +9,7 @@ from typing import ClassVar
 from landscape.optim.line_search.conditions import ARMIJO, has_decreased, is_level, loss_tolerance
 from landscape.optim.line_search.interpolation import clamped, cubic_minimum, short_of, slope_zero
 from landscape.optim.line_search.line import Line, SearchResult, Trial
-from landscape.optim.line_search.proposals import Proposals, extended, first_with_slope, take_first
-from landscape.status import Status
+from landscape.optim.line_search.proposals import Proposals, extended, search_from
 
 # Least distance of a trial from either end of an interval between level points, in parts of its length.
 MARGIN = 0.1
@@ -92,11 +91,7 @@ class StrongWolfe:
 
     def __call__(self, line: Line, initial_step: float) -> SearchResult:
         """Search ``line`` beginning with loss and gradient at ``initial_step``."""
-        first = first_with_slope(line, initial_step)
-        if first is None:
-            return SearchResult(Status.SEARCH_FAILED, 0.0)
-        limit = len(line.trials) + self.max_evaluations - 1
-        return take_first(line, self._steps(line, first.step_size), self.accepts, limit)
+        return search_from(line, initial_step, self._steps, self.accepts, self.max_evaluations)
 
     def accepts(self, line: Line, trial: Trial) -> bool:
         """The strong Wolfe conditions, or, where rounding can hide the decrease, the one on the slope."""
