@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,20 @@ from landscape.training.step_watch import Observe
 
 if TYPE_CHECKING:
     from landscape.training.phases import Phase, Remaining, Tick
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Refuse a precision that no phase can compute in."""
+    if dtype not in (None, "float64"):
+        raise ValueError(f"dtype={dtype!r} was given; it is 'float64', or None for the model's own.")
+
+
+def start_in(dtype: str | None, problem: Problem, start: Callable[[Problem], Phase]) -> Phase:
+    """Start a phase on the problem itself, or on its float64 copy where that is asked for and the model is not in float64."""
+    if dtype is None or problem.layout.dtype == torch.float64:
+        return start(problem)
+    precise = problem.in_float64()
+    return Float64Phase(problem, precise, start(precise))
 
 
 class Float64Phase:

@@ -10,7 +10,7 @@ import torch
 
 from landscape.optim.newton_cg import NewtonCG
 from landscape.problem import Problem
-from landscape.training.float64_phase import Float64Phase
+from landscape.training.float64_phase import check_dtype, start_in
 from landscape.training.full_batch_phase import FullBatchPhase
 from landscape.training.phases import FullBatch, Phase, describe_callable
 
@@ -52,8 +52,7 @@ class NewtonFullBatch:
     def __post_init__(self) -> None:
         if self.curvature not in ("hessian", "gauss-newton"):
             raise ValueError(f"curvature={self.curvature!r} was given; it is 'hessian' or 'gauss-newton'.")
-        if self.dtype not in (None, "float64"):
-            raise ValueError(f"dtype={self.dtype!r} was given; it is 'float64', or None for the model's own.")
+        check_dtype(self.dtype)
         try:
             NewtonCG([torch.zeros(1, requires_grad=True)], lambda: lambda v: v, **self.settings)
         except TypeError as error:
@@ -66,10 +65,7 @@ class NewtonFullBatch:
 
     def start(self, problem: Problem, generator: torch.Generator) -> Phase:
         """Make the optimiser on the problem's parameters."""
-        if self.dtype == "float64" and problem.layout.dtype != torch.float64:
-            precise = problem.in_float64()
-            return Float64Phase(problem, precise, self._start(precise))
-        return self._start(problem)
+        return start_in(self.dtype, problem, self._start)
 
     def _start(self, problem: Problem) -> FullBatchPhase:
         curvature = problem.hessian if self.curvature == "hessian" else problem.gauss_newton

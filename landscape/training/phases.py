@@ -14,7 +14,7 @@ import torch
 from landscape.optim.conjugate_gradient import ConjugateGradient
 from landscape.problem import Problem
 from landscape.tracking.history import Value
-from landscape.training.float64_phase import Float64Phase
+from landscape.training.float64_phase import check_dtype, start_in
 from landscape.training.full_batch_phase import FullBatchPhase
 from landscape.training.mini_batch_phase import MiniBatchPhase
 
@@ -148,8 +148,7 @@ class FullBatch:
             raise ValueError(
                 f"ritz_pairs={self.ritz_pairs} was given with batch={self.batch!r}; it is 0 or more, and 0 unless batch='full'."
             )
-        if self.dtype not in (None, "float64"):
-            raise ValueError(f"dtype={self.dtype!r} was given; it is 'float64', or None for the model's own.")
+        check_dtype(self.dtype)
         if self.batch != "full":
             self._sampled()
 
@@ -168,10 +167,7 @@ class FullBatch:
 
     def start(self, problem: Problem, generator: torch.Generator) -> Phase:
         """Make the optimiser on the problem's parameters."""
-        if self.dtype == "float64" and problem.layout.dtype != torch.float64:
-            precise = problem.in_float64()
-            return Float64Phase(problem, precise, self._start(precise, generator))
-        return self._start(problem, generator)
+        return start_in(self.dtype, problem, lambda chosen: self._start(chosen, generator))
 
     def _start(self, problem: Problem, generator: torch.Generator) -> Phase:
         if self.batch != "full":

@@ -35,6 +35,16 @@ def _sgd(*, lr: float = 1e-2, momentum: float = 0.0, batch_size: int = 512) -> A
     return MiniBatches(functools.partial(torch.optim.SGD, lr=lr, momentum=momentum), batch_size)
 
 
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given; the rest keeps the optimiser's default."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if settings["precond"] in (None, "none"):  # "none" in a spec has become None
+        given["precond"] = None
+    elif settings["precond"] == "adam":  # the default
+        del given["precond"]
+    return given
+
+
 def _line_search_phase(
     kind: Callable[..., torch.optim.Optimizer],
     settings: Mapping[str, Any],
@@ -43,12 +53,8 @@ def _line_search_phase(
     dtype: str | None = None,
     ritz_pairs: int = 0,
 ) -> FullBatch:
-    """A phase of one of our optimisers; what was not given keeps that optimiser's default."""
-    given = {name: value for name, value in settings.items() if value is not None}
-    if settings["precond"] in (None, "none"):  # "none" in a spec has become None
-        given["precond"] = None
-    elif settings["precond"] == "adam":  # the default
-        del given["precond"]
+    """A phase of one of our optimisers."""
+    given = _given(settings)
     kind([torch.zeros(1, requires_grad=True)], **given)  # refuse bad values now
     return FullBatch(functools.partial(kind, **given), batch=batch, dtype=dtype, ritz_pairs=ritz_pairs)  # type: ignore[arg-type]
 
@@ -136,14 +142,10 @@ def _newton_cg(
         "damping": damping,
         "sketch_rank": sketch_rank,
         "line_search": line_search,
+        "precond": precond,
         "tol_grad": tol_grad,
     }
-    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    if precond in (None, "none"):
-        given["precond"] = None
-    elif precond != "adam":  # the default
-        given["precond"] = precond
-    return NewtonFullBatch(curvature, given, dtype)  # type: ignore[arg-type]
+    return NewtonFullBatch(curvature, _given(settings), dtype)  # type: ignore[arg-type]
 
 
 def _adam_cosine(*, lr: float | None = None, batch_size: int | None = None) -> Any:
