@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from landscape.diagnosis.finding import Finding, Outlook, numeric_value, plain_value
+from landscape.diagnosis.finding import Finding, numeric_value, plain_value
 from landscape.files import write_atomically
 from landscape.probes.certificate.certificate import Verdict
 from landscape.status import Status
@@ -195,12 +195,6 @@ class Diagnosis:
         from landscape.report.diagnosis_page import diagnosis_html  # reports read results, which know nothing of them
 
         return save_page(Path(path), diagnosis_html([self]), self.to_json())
-
-    @property
-    def is_favourable(self) -> bool:
-        """Whether the smallest eigenvalue was shown to be above the tolerance, and nothing measured speaks against it."""
-        against = any(finding.outlook is Outlook.UNFAVOURABLE for finding in self.findings)
-        return self.verdict is Verdict.ABOVE and not against
 
 
 def save_page(path: Path, page: str, document: str) -> Path:

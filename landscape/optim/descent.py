@@ -20,8 +20,7 @@ from landscape.optim.flat_optimizer import FlatOptimizer
 from landscape.optim.line_search import LINE_SEARCHES, NR_XTOL, LineSearch, SearchResult
 from landscape.optim.memory import Memory
 from landscape.optim.parameter_line import ParameterLine
-from landscape.optim.plan import Displacement as Displacement
-from landscape.optim.plan import Plan as Plan
+from landscape.optim.plan import Displacement, Plan
 from landscape.optim.preconditioner import DiagonalPreconditioner, Preconditioner, as_preconditioner, from_adam
 from landscape.optim.step_result import Restart, StepResult
 from landscape.status import Status

@@ -111,9 +111,8 @@ class FlatOptimizer(Optimizer, abc.ABC):
                 )
             self._check_options(group)
         kept = self._preconditioner
-        restored(
-            state_dict["state"].get(0, {}).get("preconditioner"), kept
-        )  # what cannot be is refused before any change
+        # What cannot be restored is refused before any change.
+        restored(state_dict["state"].get(0, {}).get("preconditioner"), kept)
         super().load_state_dict(state_dict)
         content = self.state.get(self._params[0], {}).get("preconditioner")
         self._preconditioner = restored(content, kept)
