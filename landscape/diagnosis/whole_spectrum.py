@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import Tensor
-
 from landscape.diagnosis.finding import Finding, Outlook, not_measured
 from landscape.diagnosis.titles import TITLES
 from landscape.diagnosis.workbench import Workbench
-from landscape.operators.base import LinearOperator
 from landscape.probes.lanczos.lanczos import lanczos
 from landscape.probes.spectrum.density import SpectralDensity, spectral_density
+from landscape.tracking.trackers.spectrum import Preconditioned
 from landscape.vectors import norm
 
 #: Fewer negative eigenvalues than this share count as none.
@@ -118,7 +116,7 @@ def sharpness(bench: Workbench) -> Finding:
 
     Kwon, Kim, Park, Choi (2021), ASAM, ICML: rescaling a layer and its successor, which changes no output, leaves it.
     """
-    scaled = RescaledOperator(bench.hessian, bench.params.abs())
+    scaled = Preconditioned(bench.hessian, bench.params.double().square())
     found = lanczos(
         scaled,
         ends="largest",
@@ -153,33 +151,3 @@ def sharpness(bench: Workbench) -> Finding:
         status=str(found.status),
         details=details,
     )
-
-
-class RescaledOperator(LinearOperator):
-    """D A D for a diagonal D: an operator in other units.
-
-    Parameters
-    ----------
-    base : LinearOperator of shape (n, n)
-        A.
-    scale : Tensor of shape (n,)
-        The diagonal of D.
-    """
-
-    def __init__(self, base: LinearOperator, scale: Tensor) -> None:
-        super().__init__(base.size, base.dtype, base.device)
-        self.base = base
-        self.scale = scale
-
-    @property
-    def product_error(self) -> float:
-        """That of the base."""
-        return self.base.product_error
-
-    @property
-    def description(self) -> str:
-        """What the matrix is."""
-        return f"{self.base.description}, in units of each parameter's size"
-
-    def _matvec(self, vector: Tensor) -> Tensor:
-        return self.scale * (self.base @ (self.scale * vector))
