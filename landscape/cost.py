@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 #: Nominal price of one forward pass and of one Hessian-vector product over the same samples, in gradients.
@@ -111,3 +112,28 @@ class Cost:
         """Take over counts that ``state_dict`` gave, in place."""
         for name in ("num_samples", "forward_samples", "gradient_samples", "product_samples"):
             setattr(self, name, int(state[name]))
+
+
+@dataclass(frozen=True)
+class GradientEquivalents:
+    """A budget: how many gradients over all data a run may cost, everything counted.
+
+    Parameters
+    ----------
+    value : float
+        More than 0.
+
+    Examples
+    --------
+    >>> float(GradientEquivalents(300))
+    300.0
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < math.inf:
+            raise ValueError(f"a budget of {self.value} gradient equivalents was given; it must be more than 0, and finite.")
+
+    def __float__(self) -> float:
+        return float(self.value)

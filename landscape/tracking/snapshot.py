@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.cost import FORWARD_IN_GRADIENTS, PRODUCT_IN_GRADIENTS
+from landscape.cost import FORWARD_IN_GRADIENTS, PRODUCT_IN_GRADIENTS, Cost
 from landscape.operators.choose import HessianMethod
 from landscape.operators.curvature import CurvatureOperator
 from landscape.problem import Problem
@@ -50,6 +50,10 @@ class Snapshot:
         That of the phase.
     training_equivalents : float
         Gradient equivalents spent on training so far, without probing.
+    training : Cost, optional
+        The same as counts, which win over ``training_equivalents``.
+    seconds : float
+        That the run has taken.
     loss, gradient : float, Tensor of shape (n,), optional
         Over all data, where the phase already has them.
     row : mapping, optional
@@ -80,6 +84,8 @@ class Snapshot:
         batch_size: int | None = None,
         optimizer: torch.optim.Optimizer | None = None,
         training_equivalents: float = 0.0,
+        training: Cost | None = None,
+        seconds: float = 0.0,
         loss: float | None = None,
         gradient: Tensor | None = None,
         row: Mapping[str, Value] | None = None,
@@ -94,7 +100,9 @@ class Snapshot:
         self.learning_rate = learning_rate if learning_rate is not None else _rate_of(optimizer, step)
         self.batch_size = problem.num_samples if batch_size is None else batch_size
         self.optimizer = optimizer
-        self.training_equivalents = training_equivalents
+        self.training = training
+        self.training_equivalents = training_equivalents if training is None else training.gradient_equivalents
+        self.seconds = seconds
         self.row: dict[str, Value] = dict(row or {})
         self.facts = ProblemFacts()
         self._loss = loss

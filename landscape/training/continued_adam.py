@@ -80,6 +80,11 @@ class ContinuedAdam:
         """The mini-batches' own norms and losses."""
         return MiniBatches().records
 
+    @property
+    def follows_budget(self) -> bool:
+        """Whether its course depends on what is left of the run, so that a shorter run is no part of a longer one."""
+        return self.schedule == "cosine"
+
     def start(self, problem: Problem, generator: torch.Generator) -> ContinuedAdamPhase:
         """Make a new Adam, which goes on with another one's moments once it takes over."""
         return ContinuedAdamPhase(problem, self, generator)

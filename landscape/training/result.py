@@ -144,6 +144,11 @@ def loss_of(row: Row) -> float:
     return next((value for value in values if value is not None), math.nan)
 
 
+def has_diverged(row: Row) -> bool:
+    """Whether a loss was seen that is not finite; a row without any loss says nothing."""
+    return any(name in row for name in ("loss", "loss_running")) and not math.isfinite(loss_of(row))
+
+
 def segments_of(history: History) -> tuple[Segment, ...]:
     """Cut a history at its swaps."""
     segments: list[Segment] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,14 +17,15 @@ from landscape.operators.choose import HessianMethod
 from landscape.policies.base import claim_of
 from landscape.problem import Problem
 from landscape.status import Status
-from landscape.tracking.history import Row, Value, number_in
+from landscape.tracking.history import Value, number_in
 from landscape.tracking.schedule import Schedule
 from landscape.tracking.snapshot import Snapshot
 from landscape.training.checkpoint import CheckpointError
 from landscape.training.interruption import Interruption
 from landscape.training.phases import FullBatch, Phase, Remaining
+from landscape.training.point import go_to, point_file, save_point
 from landscape.training.recording import choose_hessian_method, merged
-from landscape.training.result import Evaluation, Swap, TrainingResult, loss_of
+from landscape.training.result import Evaluation, Swap, TrainingResult, has_diverged
 from landscape.training.state import TrainingState
 from landscape.vectors import norm
 
@@ -85,15 +85,21 @@ class Run:
                     watch(schedule.step_parts, schedule.observe_step)
         return schedule
 
-    def begin(self) -> None:
-        """Record the start as row 0."""
+    def begin(self, point: dict[str, Any] | None = None) -> None:
+        """Record the start, row 0; or the epoch of a point of an earlier first phase, after which the policy is asked."""
         if self.directory is not None:
             self.directory.begin_history()
+        if point is not None:
+            go_to(self, point)
         with self._charged_to("probing"):
             measured = self._measure({})
         self._record(measured)
         self._evaluate("start")
         self._keep_weights("start")
+        if point is None:
+            self._keep_point()
+        else:
+            self._decide()
         self.save()
 
     def go_on(self, interruption: Interruption) -> None:
@@ -152,6 +158,7 @@ class Run:
         with self._charged_to("probing"):
             measured = self._measure(given)
         self._record(measured)
+        self._keep_point()
         self._decide()
         if self._due():
             self.save()
@@ -183,7 +190,8 @@ class Run:
             step=self._num_steps,
             batch_size=getattr(getattr(phase, "settings", None), "batch_size", None),
             optimizer=getattr(phase, "optimizer", None),
-            training_equivalents=state.cost["training"].gradient_equivalents,
+            training=state.cost["training"].copy(),
+            seconds=state.seconds,
             loss=number_in(row, "loss"),
             gradient=gradient,
             row=row,
@@ -216,7 +224,7 @@ class Run:
         if policy is None or (state.phase == "second" and state.num_swap_backs >= trainer.max_swap_backs):
             return
         decision = policy.decide(state.history)
-        if not decision.swap or _has_diverged(state.history[-1]):
+        if not decision.swap or has_diverged(state.history[-1]):
             return
         back = state.phase == "second"
         before = self.phases[state.phase]
@@ -243,7 +251,7 @@ class Run:
     def _end_if_done(self) -> None:
         state, trainer = self.state, self.trainer
         last = state.history[-1]
-        if _has_diverged(last):
+        if has_diverged(last):
             state.status = Status.NONFINITE
         elif last.get("phase") == state.phase == "second" and last.get("status") in _ENDS:
             state.status = Status[str(last["status"])]
@@ -334,6 +342,18 @@ class Run:
                 "the problem and the trainer that it was begun with, or begin a new run in another directory."
             )
 
+    def _keep_point(self) -> None:
+        keep, directory, state = self.trainer.keep_points, self.directory, self.state
+        if (
+            keep is not None
+            and directory is not None
+            and state.phase == "first"
+            and not state.swaps
+            and keep(state.epoch)
+        ):
+            with directory.writing(f"the point after epoch {state.epoch}"):
+                save_point(self, point_file(directory.path, state.epoch))
+
     def _keep_weights(self, name: str) -> None:
         if self.directory is not None:
             self.directory.save_weights(name, self.problem.model.state_dict())
@@ -354,11 +374,6 @@ class Run:
         now = time.monotonic()
         self.state.seconds += now - self._clock
         self._clock = now
-
-
-def _has_diverged(row: Row) -> bool:
-    """Whether a loss was seen that is not finite; a row without any loss says nothing."""
-    return any(name in row for name in ("loss", "loss_running")) and not math.isfinite(loss_of(row))
 
 
 def _arithmetic() -> dict[str, str]:

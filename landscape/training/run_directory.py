@@ -63,7 +63,7 @@ class RunDirectory:
         RunDirectoryError
             If another process holds the directory, or it cannot be made.
         """
-        with self._writing("the directory"):
+        with self.writing("the directory"):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock")
             try:
@@ -80,7 +80,7 @@ class RunDirectory:
 
     def _drop_unfinished_files(self) -> None:
         """Remove what processes that were killed in the middle of a write left behind."""
-        for folder in (self.path, self.weights_folder):
+        for folder in (self.path, self.weights_folder, self.path / "points"):
             for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
                 leftover.unlink(missing_ok=True)
 
@@ -91,12 +91,12 @@ class RunDirectory:
 
     def begin_history(self) -> None:
         """Start an empty history."""
-        with self._writing(self.history_file.name):
+        with self.writing(self.history_file.name):
             self._history.begin()
 
     def append(self, row: Row, skipped: Iterable[str] = ()) -> None:
         """Add one row to the history file and hand it to the operating system; columns of ``skipped`` are null in it."""
-        with self._writing(self.history_file.name):
+        with self.writing(self.history_file.name):
             self._history.append(row, skipped)
 
     def cut_history(self, num_rows: int) -> list[Row]:
@@ -107,12 +107,12 @@ class RunDirectory:
         HistoryFormatError
             If the file has fewer rows than the checkpoint counted, or is damaged.
         """
-        with self._writing(self.history_file.name):
+        with self.writing(self.history_file.name):
             return self._history.cut(num_rows)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint, after making sure that the rows it counts are on the disk."""
-        with self._writing(self.checkpoint_file.name):
+        with self.writing(self.checkpoint_file.name):
             with self.history_file.open("rb") as file:
                 os.fsync(file.fileno())
             save_checkpoint(self.checkpoint_file, state)
@@ -125,17 +125,17 @@ class RunDirectory:
         """Keep a model's state dict as ``weights/<name>.pt``, to be read with ``torch.load``."""
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        with self._writing(f"weights/{name}.pt"):
+        with self.writing(f"weights/{name}.pt"):
             self.weights_folder.mkdir(exist_ok=True)
             write_atomically(self.weights_folder / f"{name}.pt", buffer.getvalue())
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the run whole or not at all."""
-        with self._writing(name):
+        with self.writing(name):
             write_atomically(self.path / name, content)
 
     @contextlib.contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
+    def writing(self, what: str) -> Iterator[None]:
         """Say what could not be written, what is safe, and how to go on."""
         try:
             yield

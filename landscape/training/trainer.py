@@ -19,6 +19,7 @@ from landscape.tracking.tracker import Tracker
 from landscape.training.interruption import Interruption
 from landscape.training.listener import Listener
 from landscape.training.phases import FullBatch, MiniBatches, PhaseFactory, as_phase
+from landscape.training.point import load_point
 from landscape.training.recording import Record, Recording, as_trackers, by_phase
 from landscape.training.registry import build_first, build_second
 from landscape.training.result import TrainingResult
@@ -81,6 +82,9 @@ class Trainer:
         of it; 0 saves after every step). Checkpoints are also made at swaps and at the end.
     listeners : sequence of Listener
         Told of progress.
+    keep_points : callable, optional
+        ``keep_points(epoch) -> bool``: whether to keep where the first phase stands after an epoch, 0 for the start, as a file
+        in ``run_dir`` from which other runs can begin (:meth:`fit`).
 
     Raises
     ------
@@ -133,6 +137,7 @@ class Trainer:
         run_dir: Path | str | None = None,
         checkpoint_seconds: float = 10.0,
         listeners: Sequence[Listener] = (),
+        keep_points: Callable[[int], bool] | None = None,
     ) -> None:
         self.first = as_phase(build_first(first) if isinstance(first, str) else first, MiniBatches)
         second = as_phase(build_second(second) if isinstance(second, str) else second, FullBatch)
@@ -152,6 +157,7 @@ class Trainer:
         self.directory = None if run_dir is None else RunDirectory(run_dir)
         self.checkpoint_seconds = checkpoint_seconds
         self.listeners = tuple(listeners)
+        self.keep_points = keep_points
         self._check()
 
     def _check(self) -> None:
@@ -165,6 +171,8 @@ class Trainer:
             raise ValueError(f"budget={self.budget} was given; it must be more than 0 gradient equivalents.")
         if self.max_swap_backs < 0:
             raise ValueError(f"max_swap_backs={self.max_swap_backs} was given; it must be 0 or more.")
+        if self.keep_points is not None and self.directory is None:
+            raise ValueError("keep_points was given without run_dir; points are files of a run: give run_dir=...")
         if self.checkpoint_seconds < 0:
             raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds} was given; it must be 0 or more.")
         self.recording.check()
@@ -189,7 +197,13 @@ class Trainer:
         }
 
     def fit(
-        self, problem: Problem, validation: Problem | None = None, *, resume: bool = False, data_id: str = ""
+        self,
+        problem: Problem,
+        validation: Problem | None = None,
+        *,
+        resume: bool = False,
+        data_id: str = "",
+        point: Path | None = None,
     ) -> TrainingResult:
         """Run to the end, to the budget, or until a stop is requested.
 
@@ -204,6 +218,9 @@ class Trainer:
             were then.
         data_id : str
             A fingerprint of the data, kept in checkpoints so that a run is not resumed on other data.
+        point : Path, optional
+            Begin where another run's first phase stood, in a file that ``keep_points`` has made; what that cost counts towards
+            the budget. The policy is asked at once. A run that is resumed needs none.
 
         Returns
         -------
@@ -221,20 +238,21 @@ class Trainer:
         if self.directory is None:
             if resume:
                 raise ValueError("resume=True was given without run_dir, so there is nothing to go on with.")
-            return self._conduct(run, resume=False)
+            return self._conduct(run, resume=False, point=point)
         with self.directory.hold():
             if self.directory.has_run and not resume:
                 raise RunDirectoryError(
                     f"{self.directory.path} already holds a run. Go on with it (resume=True, `landscape train --resume "
                     f"{self.directory.path}`) or choose another directory."
                 )
-            return self._conduct(run, resume=resume and self.directory.checkpoint_file.exists())
+            return self._conduct(run, resume=resume and self.directory.checkpoint_file.exists(), point=point)
 
     def _tell_stopping(self) -> None:
         for listener in self.listeners:
             listener.stopping()
 
-    def _conduct(self, run: Run, *, resume: bool) -> TrainingResult:
+    def _conduct(self, run: Run, *, resume: bool, point: Path | None) -> TrainingResult:
+        beginning = None if resume or point is None else load_point(point)
         try:
             with Interruption(self._tell_stopping) as interruption:
                 if resume:
@@ -242,7 +260,7 @@ class Trainer:
                 for listener in self.listeners:
                     listener.started(run.state.history, self.epochs, self.budget)
                 if not resume:
-                    run.begin()
+                    run.begin(beginning)
                 run.go_on(interruption)
             result = run.result()
             for listener in self.listeners:
