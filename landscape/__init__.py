@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from landscape import datasets, models, policies, testing
     from landscape.autodiff.guards import NonRepeatableError
     from landscape.autodiff.twice import SecondDerivativeError
+    from landscape.comparison.compare import compare
+    from landscape.comparison.comparison import Comparison
     from landscape.config import TrainConfig
-    from landscape.cost import Cost
+    from landscape.cost import Cost, GradientEquivalents
     from landscape.diagnosis.diagnose import diagnose
     from landscape.diagnosis.diagnosis import Diagnosis
     from landscape.diagnosis.finding import Finding
     from landscape.diagnosis.many import Diagnoses, diagnose_many
     from landscape.diagnosis.moments import diagnose_moments
-    from landscape.experiment import diagnose_run, train
+    from landscape.experiment.diagnosing import diagnose_run
+    from landscape.experiment.training import train
     from landscape.monitor.monitor import Monitor
     from landscape.operators.base import LinearOperator
     from landscape.operators.choose import FiniteDifferenceWarning
@@ -61,6 +64,7 @@ _LOCATIONS = {
     "Problem": "landscape.problem",
     "NonRepeatableError": "landscape.autodiff.guards",
     "Cost": "landscape.cost",
+    "GradientEquivalents": "landscape.cost",
     "GaugeProjector": "landscape.probes.symmetry.gauge",
     "LinearOperator": "landscape.operators.base",
     "MatrixOperator": "landscape.operators.matrix",
@@ -97,14 +101,16 @@ _LOCATIONS = {
     "Replay": "landscape.replaying.result",
     "policy": "landscape.policies.custom",
     "Monitor": "landscape.monitor.monitor",
+    "compare": "landscape.comparison.compare",
+    "Comparison": "landscape.comparison.comparison",
     "diagnose": "landscape.diagnosis.diagnose",
     "Diagnosis": "landscape.diagnosis.diagnosis",
     "Finding": "landscape.diagnosis.finding",
     "diagnose_many": "landscape.diagnosis.many",
     "Diagnoses": "landscape.diagnosis.many",
     "diagnose_moments": "landscape.diagnosis.moments",
-    "diagnose_run": "landscape.experiment",
-    "train": "landscape.experiment",
+    "diagnose_run": "landscape.experiment.diagnosing",
+    "train": "landscape.experiment.training",
 }
 _SUBMODULES = {
     "datasets": "landscape.datasets",
@@ -117,6 +123,7 @@ _SUBMODULES = {
 __all__ = [
     "LBFGS",
     "Certificate",
+    "Comparison",
     "ConjugateGradient",
     "Cost",
     "Diagnoses",
@@ -125,6 +132,7 @@ __all__ = [
     "FiniteDifferenceWarning",
     "FullBatch",
     "GaugeProjector",
+    "GradientEquivalents",
     "History",
     "LanczosResult",
     "LinearOperator",
@@ -147,6 +155,7 @@ __all__ = [
     "__version__",
     "audit",
     "certify",
+    "compare",
     "datasets",
     "diagnose",
     "diagnose_many",

@@ -51,6 +51,16 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def save_page(path: Path, page: str, document: str) -> Path:
+    """Write a page, whose name is made to end in ``.html``, and its JSON twin beside it; give the page's path."""
+    if path.suffix != ".html":
+        path = path.with_name(f"{path.name}.html")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, page.encode())
+    write_atomically(path.with_suffix(".json"), document.encode())
+    return path
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's list of names to the disk, so that a rename in it survives a power cut."""
     if os.name != "posix":  # Windows cannot open a folder; its rename is journalled.

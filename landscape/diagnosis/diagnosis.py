@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.diagnosis.finding import Finding, numeric_value, plain_value
-from landscape.files import write_atomically
+from landscape.files import save_page
 from landscape.probes.certificate.certificate import Verdict
 from landscape.status import Status
 from landscape.tracking.history import History, from_json_value
@@ -195,13 +195,3 @@ class Diagnosis:
         from landscape.report.diagnosis_page import diagnosis_html  # reports read results, which know nothing of them
 
         return save_page(Path(path), diagnosis_html([self]), self.to_json())
-
-
-def save_page(path: Path, page: str, document: str) -> Path:
-    """Write a page and its JSON twin, whole or not at all."""
-    if path.suffix != ".html":
-        path = path.with_name(f"{path.name}.html")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, page.encode())
-    write_atomically(path.with_suffix(".json"), document.encode())
-    return path

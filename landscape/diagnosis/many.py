@@ -13,10 +13,11 @@ from torch import nn
 
 from landscape.diagnosis.bar import Bar, Progress, progress_of
 from landscape.diagnosis.diagnose import LevelName, diagnose
-from landscape.diagnosis.diagnosis import CostEstimate, Diagnosis, DiagnosisFormatError, save_page
+from landscape.diagnosis.diagnosis import CostEstimate, Diagnosis, DiagnosisFormatError
 from landscape.diagnosis.finding import numeric_value, plain_value
 from landscape.diagnosis.inputs import checked_level
 from landscape.diagnosis.measurements import ORDER, places
+from landscape.files import save_page
 from landscape.problem import Problem
 from landscape.status import Status
 from landscape.tracking.history import History

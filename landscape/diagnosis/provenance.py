@@ -31,7 +31,7 @@ def provenance_of(bench: Workbench) -> dict[str, str]:
         "samples": str(problem.num_samples),
         "held-out samples": "none" if bench.fresh is None else str(bench.fresh.num_samples),
         "weights": fingerprint(bench.params),
-        "data": _data_fingerprint(problem),
+        "data": data_fingerprint(problem),
         "seed": str(bench.seed),
     }
 
@@ -56,7 +56,7 @@ def _name_of_loss(problem: Problem) -> str:
     return "a closure" if loss_fn is None else getattr(loss_fn, "__name__", type(loss_fn).__name__)
 
 
-def _data_fingerprint(problem: Problem) -> str:
+def data_fingerprint(problem: Problem) -> str:
     """Of every batch, in the order of a pass; a pass takes time, which a Ctrl-C may cut short."""
     try:
         batches = [fingerprint(*tensors_in(batch.content)) for batch in problem.batches]
