@@ -25,9 +25,12 @@ class Group:
     ----------
     members : sequence of Asked
         The policies.
+    budget : float
+        Gradient equivalents of a run.
     """
 
-    def __init__(self, members: Sequence[Asked]) -> None:
+    def __init__(self, members: Sequence[Asked], budget: float) -> None:
+        self.budget = budget
         self.waiting = list(members)
         self.recording = members[0].recording
         self.schedule = self.recording.schedule()
@@ -90,6 +93,7 @@ class Group:
                 **measured,
                 "gradient_equivalents": total.gradient_equivalents,
                 "probing_equivalents": self.probing(),
+                "spent_share": total.gradient_equivalents / self.budget,
                 "forwards": total.forwards,
                 "gradients": total.gradients,
                 "hessian_products": total.hessian_products,

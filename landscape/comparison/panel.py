@@ -104,7 +104,7 @@ class Panel:
         self.signal_epochs = signal_epochs
         self.max_signal_cost = max_signal_cost
         self.book = book
-        self._groups = _grouped(asked)
+        self._groups = _grouped(asked, budget)
         self._checked = False
         self._seconds = 0.0
 
@@ -178,7 +178,7 @@ class Panel:
         total = number_in(last, "gradient_equivalents") or 0.0
         if snapshot.epoch == 0:
             if total >= self.budget:
-                reason = f"measuring the start cost {total:.4g} gradient equivalents: the budget was spent before the first epoch"
+                reason = f"measuring the start cost {total:.4g} GE: the budget was spent before the first epoch"
                 for asked in group.waiting:
                     self._settle(asked, Settled("never", 0, group.probing(), reason))
                 group.waiting = []
@@ -247,9 +247,9 @@ class Panel:
         self._checked = True
 
 
-def _grouped(asked: Sequence[Asked]) -> list[Group]:
+def _grouped(asked: Sequence[Asked], budget: float) -> list[Group]:
     """Those that need the same measurements together, in the order given."""
     groups: dict[str, list[Asked]] = {}
     for item in asked:
         groups.setdefault(item.needs, []).append(item)
-    return [Group(members) for members in groups.values()]
+    return [Group(members, budget) for members in groups.values()]

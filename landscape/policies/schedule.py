@@ -81,12 +81,12 @@ class AfterEpochs:
 
 @dataclass(frozen=True)
 class BudgetShare:
-    """Swap once a phase has spent a share of the budget.
+    """Swap once a phase has spent a share of the run.
 
     Parameters
     ----------
-    budget : float
-        The budget of the run, in gradient equivalents.
+    budget : float, optional
+        The budget, in gradient equivalents. Default: what the run itself has, be it a budget or a number of epochs.
     share : float
         The share that the phase may spend, in (0, 1]. 0.3 is that of the seed paper's experiments (300 of 1000 epochs);
         common scripts for physics-informed networks switch after a fixed number of steps.
@@ -102,12 +102,14 @@ class BudgetShare:
 
     Examples
     --------
-    >>> rows = [{"epoch": t, "phase": "first", "gradient_equivalents": 2.0 * t} for t in range(4)]
+    >>> rows = [{"epoch": t, "phase": "first", "gradient_equivalents": 2.0 * t, "spent_share": t / 4} for t in range(4)]
     >>> BudgetShare(budget=10, share=0.5).decide(History(rows)).reason
     '6 of 5 gradient equivalents are spent in this phase (0.5 of a budget of 10)'
+    >>> BudgetShare(share=0.5).decide(History(rows)).reason
+    '75 % of the run is spent in this phase, of at most 50 %'
     """
 
-    budget: float
+    budget: float | None = None
     share: float = 0.3
 
     claim: ClassVar[Claim | None] = None
@@ -115,30 +117,38 @@ class BudgetShare:
     reads_clock: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        positive("budget", self.budget)
+        if self.budget is not None:
+            positive("budget", self.budget)
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share} was given; it must lie in (0, 1].")
 
     @property
     def requires(self) -> frozenset[str]:
-        """What the run has cost."""
-        return frozenset({"gradient_equivalents"})
+        """What the run has cost, or which share of it."""
+        return frozenset({self._column})
+
+    @property
+    def _column(self) -> str:
+        return "spent_share" if self.budget is None else "gradient_equivalents"
 
     def decide(self, history: History) -> Decision:
         """Compare what the phase has spent with its share."""
-        signals = read(history, "gradient_equivalents")
+        signals = read(history, self._column)
         if isinstance(signals, Decision):
             return signals
-        spent = signals["gradient_equivalents"][-1] - _spent_before(history)
-        allowed = self.share * self.budget
-        reason = (
-            f"{spent:.6g} of {allowed:.6g} gradient equivalents are spent in this phase "
-            f"({self.share:g} of a budget of {self.budget:g})"
-        )
+        spent = signals[self._column][-1] - _before(history, self._column)
+        allowed = self.share if self.budget is None else self.share * self.budget
+        if self.budget is None:
+            reason = f"{100 * spent:.6g} % of the run is spent in this phase, of at most {100 * allowed:g} %"
+        else:
+            reason = (
+                f"{spent:.6g} of {allowed:.6g} gradient equivalents are spent in this phase "
+                f"({self.share:g} of a budget of {self.budget:g})"
+            )
         return Decision(spent >= allowed, reason, spent / allowed, {"spent": spent, "allowed": allowed})
 
 
-def _spent_before(history: History) -> float:
-    """What the run had cost when the latest phase began; 0 for the first one."""
+def _before(history: History, column: str) -> float:
+    """What the run had spent when the latest phase began; 0 for the first one."""
     start = len(history) - len(history.stretch())
-    return (number_in(history[start - 1], "gradient_equivalents") or 0.0) if start else 0.0
+    return (number_in(history[start - 1], column) or 0.0) if start else 0.0

@@ -242,14 +242,14 @@ class AfterWarmup(_Wrapper):
 
 @dataclass(frozen=True)
 class Deadline(_Wrapper):
-    """Swap when a policy says so, or at the latest when the phase has spent its share of the budget.
+    """Swap when a policy says so, or at the latest when the phase has spent its share of the run.
 
     Parameters
     ----------
     policy : SwapPolicy
         Asked first.
-    budget : float
-        The budget of the run, in gradient equivalents.
+    budget : float, optional
+        The budget of the run, in gradient equivalents. Default: what the run itself has.
     share : float
         The share that the phase may spend at most, in (0, 1]. Our own choice.
 
@@ -262,7 +262,7 @@ class Deadline(_Wrapper):
     """
 
     policy: SwapPolicy
-    budget: float
+    budget: float | None = None
     share: float = 0.5
 
     def __post_init__(self) -> None:

@@ -30,10 +30,11 @@ ALWAYS_MEASURED: dict[str, frozenset[str]] = {
 }
 #: What a run itself measures, without a tracker.
 _BY_THE_RUN = frozenset({"loss", "gradient_norm"})
-#: What is in every row.
+#: What is in every row, but for the share that is spent, which depends on where the run is to end: it is there for a policy
+#: that reads it, so that without one a run that is resumed for longer has the rows of one that was longer from the start.
 BOOKKEEPING = frozenset(
     {"epoch", "phase", "step", "gradient_equivalents", "probing_equivalents", "forwards", "gradients"}
-    | {"hessian_products", "samples", "seconds"}
+    | {"spent_share", "hessian_products", "samples", "seconds"}
 )
 
 
@@ -105,6 +106,11 @@ class Recording:
         # What no one asked for measures nothing where its policy is not asked: it must not be taken for optional there.
         elsewhere = {name for other in self.policies for name in self._needs(other) if not members(name, asked)}
         return self._needs(phase) | elsewhere
+
+    @property
+    def tells_share(self) -> bool:
+        """Whether rows hold the share of the run that is over."""
+        return self.record == "all" or any("spent_share" in policy.requires for policy in self.policies.values())
 
     def schedule(self) -> Schedule | None:
         """A fresh schedule of all trackers; None if there is none."""

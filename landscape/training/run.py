@@ -211,11 +211,18 @@ class Run:
     def _record(self, measured: dict[str, Value]) -> None:
         self._advance_clock()
         history = self.state.history
+        if self.trainer.recording.tells_share:
+            measured = {**measured, "spent_share": self._spent_share()}
         row = history.append(self.state.row(self._num_steps, measured))
         if self.directory is not None:
             self.directory.append(row, history.skipped())
         for listener in self.trainer.listeners:
             listener.recorded(row)
+
+    def _spent_share(self) -> float:
+        epochs, budget = self.trainer.epochs, self.trainer.budget
+        of_epochs = 0.0 if epochs is None else self.state.epoch / epochs
+        return max(of_epochs, 0.0 if budget is None else self.state.gradient_equivalents / budget)
 
     def _decide(self) -> None:
         """Ask the policy of the present phase, and go over to the other one if it says so."""

@@ -136,7 +136,6 @@ def test_every_registered_policy_is_asked_where_everything_was_recorded():
     assert {outcome.name for outcome in found} >= set(ls.policies.names()) - {"settled"}
     assert {o.name: o.answer for o in found if o.answer not in ("fired", "never")} == {
         "after-epochs": "not asked",
-        "budget-share": "not asked",
         "search-failures": "not recorded",  # it reads what only a second phase records
     }
     assert found["after-epochs"].reason == "it has no default for epochs: ask for after-epochs:epochs=..."
