@@ -20,15 +20,13 @@ ModelName = Literal["mlp", "vit-mlp", "vit-nomlp", "vit-nomlp-wkewq", "vit-nomlp
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Choices of a training run.
-
-    Parts with settings of their own are written ``name:key=value,key=value``.
+class ProblemConfig:
+    """Choices of a problem: which model learns which data by which loss.
 
     Examples
     --------
-    >>> TrainConfig(data="fashion-mnist", model="vit-mlp", epochs=60).policy
-    'gradient-norm-peak:norm=mean_batch,min_epochs=2'
+    >>> ProblemConfig(data="fashion-mnist", model="vit-mlp").loss
+    'mse'
     """
 
     data: DataName = "digits"
@@ -41,10 +39,52 @@ class TrainConfig:
     """Model; the vit and vgg5 ones are the seed paper's, on images padded to 32 x 32."""
     loss: Literal["mse", "cross-entropy"] = "mse"
     """Mean squared error on one-hot targets, as in the seed paper, or cross-entropy."""
+    micro_batch_size: int = 2048
+    """Images per evaluation in full passes: bounds memory, does not change results."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of model and data."""
+    device: str = "auto"
+    """Device: auto takes CUDA where there is one."""
+
+    def check(self) -> None:
+        """Refuse values out of range, before anything is loaded.
+
+        Raises
+        ------
+        ValueError
+            With the name of the setting, what was given, and what is needed.
+        """
+        for name, choices in choices_of(type(self)).items():
+            value = getattr(self, name)
+            if value not in choices:
+                hint = suggestion(str(value), choices)
+                raise ValueError(f"{name}={value!r} was given; it is one of {', '.join(choices)}.{hint}")
+        self._check_positive("num_train", "micro_batch_size")
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}={value} was given; it must be more than 0.")
+
+
+@dataclass(frozen=True)
+class TrainConfig(ProblemConfig):
+    """Choices of a training run.
+
+    Parts with settings of their own are written ``name:key=value,key=value``.
+
+    Examples
+    --------
+    >>> TrainConfig(data="fashion-mnist", model="vit-mlp", epochs=60).policy
+    'step-price'
+    """
+
     first: str = "adam:lr=0.001,batch_size=512"
     """First phase: adam, adamw, rmsprop or sgd."""
-    policy: str = "gradient-norm-peak:norm=mean_batch,min_epochs=2"
-    """When to swap: gradient-norm-peak, after-epochs, or never. gradient-norm-peak alone is the paper's Algorithm 1."""
+    policy: str = "step-price"
+    """When to swap: step-price had the least regret on docs/swap_suite.md; gradient-norm-peak is the paper's Algorithm 1; or
+    after-epochs, budget-share, never, or any other: a wrong name brings the list."""
     second: str = "cg"
     """Second phase: cg, lbfgs, ssbroyden, newton-cg, soap-cosine; controls: adam-cosine, adam-constant, adam-full-batch."""
     second_batch: str = "full"
@@ -63,12 +103,6 @@ class TrainConfig:
     """What else to record, separated by blanks: parameter-norm, extreme-eigenvalues:every=5; a wrong name brings the list."""
     max_overhead: float = 0.1
     """What trackers may cost that no policy needs, as a share of the cost of training; what does not fit is skipped."""
-    micro_batch_size: int = 2048
-    """Images per evaluation in full passes: bounds memory, does not change results."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Precision of model and data."""
-    device: str = "auto"
-    """Device: auto takes CUDA where there is one."""
     threads: int | None = None
     """Threads of torch. Default: 1 for mlp, where more would wait for each other; else torch's own choice."""
     seed: int = 0
@@ -92,21 +126,14 @@ class TrainConfig:
         ValueError
             With the name of the setting, what was given, and what is needed.
         """
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                hint = suggestion(str(value), choices)
-                raise ValueError(f"{name}={value!r} was given; it is one of {', '.join(choices)}.{hint}")
+        super().check()
         if self.second_batch not in ("full", "norm-test") and not (
             self.second_batch.isdecimal() and int(self.second_batch)
         ):
             raise ValueError(
                 f"second_batch={self.second_batch!r} was given; it is full, norm-test or a number of samples."
             )
-        for name in ("num_train", "epochs", "budget_ge", "micro_batch_size", "threads"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}={value} was given; it must be more than 0.")
+        self._check_positive("epochs", "budget_ge", "threads")
         for name in ("checkpoint_seconds", "max_overhead"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)} was given; it must be 0 or more.")
@@ -115,16 +142,20 @@ class TrainConfig:
 DEFAULT_BUDGET = 5000.0
 
 
-def _choices() -> dict[str, tuple[str, ...]]:
-    hints = get_type_hints(TrainConfig)
+def choices_of(kind: type) -> dict[str, tuple[str, ...]]:
+    """For each setting that is one of a few names: these.
+
+    Examples
+    --------
+    >>> choices_of(ProblemConfig)["loss"]
+    ('mse', 'cross-entropy')
+    """
+    hints = get_type_hints(kind)
     return {name: get_args(hint) for name, hint in hints.items() if getattr(hint, "__origin__", None) is Literal}
 
 
-CHOICES = _choices()
-
-
 def read_config(path: Path | str) -> dict[str, Any]:
-    """Read settings from a TOML file.
+    """Read the settings of a training run from a TOML file.
 
     Parameters
     ----------
@@ -143,20 +174,37 @@ def read_config(path: Path | str) -> dict[str, Any]:
     OSError
         If it cannot be read.
     """
+    settings = read_settings_of(TrainConfig, path)
+    for name, value in settings.items():
+        if isinstance(value, (dict, list)):
+            raise ValueError(f"{path}: {name!r} is a {type(value).__name__}; every setting is one number or one text.")
+    return settings
+
+
+def read_settings_of(kind: type, path: Path | str) -> dict[str, Any]:
+    """Read a TOML file whose names are the fields of a dataclass; dashes in names count as underscores.
+
+    Raises
+    ------
+    ValueError
+        If the file is not TOML, or has a setting that does not exist or stands there twice.
+    OSError
+        If it cannot be read.
+    """
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}.") from error
-    known = [field.name for field in dataclasses.fields(TrainConfig)]
-    settings = {}
+    known = [field.name for field in dataclasses.fields(kind)]
+    settings: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in known:
             hint = suggestion(name, known)
             raise ValueError(f"{path} has a setting {key!r} that does not exist.{hint} Known: {', '.join(known)}.")
-        if isinstance(value, (dict, list)):
-            raise ValueError(f"{path}: {key!r} is a {type(value).__name__}; every setting is one number or one text.")
+        if name in settings:
+            raise ValueError(f"{path} has the setting {name!r} twice, with dashes and with underscores; leave one out.")
         settings[name] = value
     return settings
 

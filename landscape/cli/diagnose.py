@@ -182,7 +182,7 @@ def _listeners(stop: Stop) -> Iterator[dict[str, Any]]:
 
 def _run_moments(options: Options, stop: Stop) -> Diagnoses:
     # Only now: --help and a mistyped option must not wait for torch.
-    from landscape.experiment import diagnose_run
+    from landscape.experiment.diagnosing import diagnose_run
 
     assert options.run is not None
     moments = [name.strip() for name in options.moments.split(",") if name.strip()] or None
@@ -204,7 +204,7 @@ def _own_models(options: Options, stop: Stop) -> Diagnoses:
 
     from landscape.cli.user_problem import Given
     from landscape.diagnosis.many import diagnose_many
-    from landscape.experiment import usable_device
+    from landscape.experiment.problems import usable_device
 
     given = Given(
         model=options.model,

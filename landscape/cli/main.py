@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a model with Adam, swap at a detected point, finish with conjugate gradients, write a report",
     "diagnose": "is a trained model at a convex spot, in which sense, and how sure is that: your own model, or a run",
     "replay": "when would each swap criterion have fired on a recorded run, why, and at what price",
+    "compare": "which swap criterion knows when to swap, and does it matter: all of them on one problem, many seeds",
 }
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -69,6 +70,10 @@ def _find(name: str) -> Callable[[Sequence[str]], int] | None:
         from landscape.cli.replay import replay_command
 
         return replay_command
+    if name == "compare":
+        from landscape.cli.compare import compare_command
+
+        return compare_command
     return None
 
 

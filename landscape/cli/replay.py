@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landscape.cli.figure_files import FIGURE_FORMATS, figure_bytes
+
 if TYPE_CHECKING:
     from landscape.replaying.result import Replay
-
-#: What the ending of a figure's file says.
-FIGURE_FORMATS = ("svg", "pdf", "png")
 
 
 @dataclass(frozen=True)
@@ -117,17 +116,9 @@ def _as_csv(found: Replay) -> bytes:
 
 
 def _as_figure(found: Replay, path: Path) -> bytes:
-    """The same replay gives the same bytes."""
-    import matplotlib as mpl
-
     from landscape.plots.replay import plot_replay
 
-    kind = path.suffix.lstrip(".").lower()
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "landscape", "svg.fonttype": "path"}):
-        plot_replay(found).savefig(buffer, format=kind, dpi=200, metadata=undated)
-    return buffer.getvalue()
+    return figure_bytes(lambda: plot_replay(found), path.suffix.lstrip(".").lower())
 
 
 _DESCRIPTION = """When would each swap criterion have fired on a recorded run, why, and at what price? Trains nothing: the

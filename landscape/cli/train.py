@@ -39,7 +39,7 @@ def train_command(arguments: Sequence[str]) -> int:
     resume, settings = parse(arguments)
     # Only now: --help and a mistyped option must not wait for torch.
     from landscape.cli.progress import ProgressBar
-    from landscape.experiment import train
+    from landscape.experiment.training import train
     from landscape.report.verdict import describe_run
     from landscape.status import Status
 

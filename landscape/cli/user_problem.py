@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from landscape import datasets
 from landscape.batches import Batches, DatasetBatches, as_batches, first_two, map_tensors, tensors_in
-from landscape.cli.user_code import UserCodeError, call, described, find, read_settings
 from landscape.cli.weights import load_weights
+from landscape.experiment.user_code import UserCodeError, call, described, find, read_settings
 from landscape.problem import Problem
 from landscape.specs import suggestion
 

@@ -231,10 +231,11 @@ def test_damaged_images_do_not_resume_an_old_run(tmp_path, capsys):
 
 
 def test_the_names_on_the_command_line_are_those_of_the_packages():
-    from landscape.config import CHOICES
+    from landscape.config import TrainConfig, choices_of
 
-    assert CHOICES["data"] == ls.datasets.NAMES
-    assert set(CHOICES["model"]) == set(ls.models.NAMES)
+    choices = choices_of(TrainConfig)
+    assert choices["data"] == ls.datasets.NAMES
+    assert set(choices["model"]) == set(ls.models.NAMES)
 
 
 def test_output_to_a_closed_pipe_does_not_lose_the_run(tmp_path):

@@ -1,30 +1,23 @@
-"""An experiment from one configuration: data, model, trainer, run directory, report."""
+"""A training run from one configuration: data, model, trainer, run directory, report."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import functools
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 import landscape
-from landscape import datasets, models, policies
+from landscape import policies
 from landscape.config import TrainConfig, read_config, write_config
 from landscape.datasets import ImageData
-from landscape.diagnosis.bar import Progress
-from landscape.diagnosis.diagnose import LevelName
-from landscape.diagnosis.diagnosis import CostEstimate
-from landscape.diagnosis.many import Diagnoses
-from landscape.diagnosis.moments import choose_moments, diagnose_moments, moments_of
+from landscape.experiment.problems import accuracy, default_threads, make_problems, threads
 from landscape.problem import Problem
 from landscape.report.training_report import report_document, write_report
 from landscape.training.listener import Listener
@@ -34,8 +27,6 @@ from landscape.training.run_directory import RunDirectoryError
 from landscape.training.trainer import Trainer
 
 CONFIG_FILE = "config.toml"
-#: The paper's models take images of this size; smaller ones are padded with zeros.
-_PAPER_SIZE = 32
 
 
 def train(
@@ -97,71 +88,6 @@ def train(
     return experiment.run(resume=resume is not None)
 
 
-def diagnose_run(
-    directory: Path | str,
-    *,
-    moments: Sequence[str] | None = None,
-    level: LevelName = "standard",
-    budget: float | None = None,
-    seed: int = 0,
-    device: str | None = None,
-    dtype: Literal["float32", "float64"] | None = None,
-    progress: bool | Progress | None = None,
-    announce: Callable[[str, CostEstimate], None] | None = None,
-) -> Diagnoses:
-    """Diagnose the model of a run at its swap, its end or its start, side by side: ``landscape diagnose RUN``.
-
-    Parameters
-    ----------
-    directory : Path or str
-        A folder that :func:`train` has filled; nothing in it is changed.
-    moments, level, budget, seed, progress, announce
-        As for :func:`landscape.diagnosis.moments.diagnose_moments`.
-    device, dtype : str, optional
-        Where and in which precision it is measured. Default: the run's own.
-
-    Returns
-    -------
-    Diagnoses
-        Over the run's training images, with its test images as other data, and with its history.
-
-    Raises
-    ------
-    ValueError
-        If a moment was not kept, or a setting is out of range.
-    RunDirectoryError
-        If the folder holds no such run.
-    DatasetError
-        If the data's files are missing or damaged.
-    """
-    path = Path(directory) / CONFIG_FILE
-    if not path.exists():
-        raise RunDirectoryError(
-            f"{directory} holds no run of `landscape train`: there is no {CONFIG_FILE} in it. Give the folder that it named "
-            "when it began; for a run of your own, diagnose_moments(directory, problem)."
-        )
-    choose_moments(moments_of(directory), moments)  # refuses what it must before any data are read
-    config = TrainConfig(**read_config(path))
-    config.check()
-    # What is only for training may be of a package that is not here.
-    config = dataclasses.replace(config, policy="never", swap_back="never", trackers="", run_dir=str(directory))
-    config = dataclasses.replace(config, device=device or config.device, dtype=dtype or config.dtype)
-    experiment = build_experiment(config)
-    with _threads(config.threads or _default_threads(config)):
-        return diagnose_moments(
-            directory,
-            experiment.problem,
-            experiment.validation,
-            moments=moments,
-            level=level,
-            budget=budget,
-            batch_size=build_first(config.first).batch_size,
-            seed=seed,
-            progress=progress,
-            announce=announce,
-        )
-
-
 @dataclass(frozen=True)
 class Experiment:
     """The parts of a run, made and ready.
@@ -202,7 +128,7 @@ class Experiment:
         with directory.hold():
             directory.write(CONFIG_FILE, write_config(self.config))
         assert self.config.threads is not None
-        with _threads(self.config.threads):
+        with threads(self.config.threads):
             result = self.trainer.fit(self.problem, self.validation, resume=directory.has_run, data_id=self.data_id)
         title = f"{self.config.model} on {self.config.data}"
         write_report(directory, report_document(result, title=title, provenance=self.provenance()))
@@ -259,87 +185,21 @@ def build_experiment(config: TrainConfig, listeners: Sequence[Listener] = ()) ->
         listeners=listeners,
     )
     make_trainer()  # refuses what it must before any data are read
-    device = usable_device(config.device)
-    data = datasets.load(
-        config.data,
-        root=config.data_root,
-        num_train=config.num_train,
-        pad_to=None if config.model == "mlp" else _PAPER_SIZE,
-        seed=config.seed,
-    )
-    dtype = torch.float64 if config.dtype == "float64" else torch.float32
-    model = models.build(
-        config.model,
-        channels=data.channels,
-        num_classes=data.num_classes,
-        image_size=data.image_size,
-        seed=config.seed,
-    ).to(device, dtype)
+    data, problem, validation = make_problems(config, config.seed)
     run_dir = Path(config.run_dir) if config.run_dir is not None else _new_run_dir(config)
     return Experiment(
-        config=dataclasses.replace(config, run_dir=str(run_dir), threads=config.threads or _default_threads(config)),
+        config=dataclasses.replace(config, run_dir=str(run_dir), threads=config.threads or default_threads(config)),
         data=data,
-        problem=_problem(model, data, "train", config, dtype),
-        validation=_problem(model, data, "test", config, dtype),
+        problem=problem,
+        validation=validation,
         trainer=make_trainer(run_dir=run_dir),
     )
-
-
-def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Share of samples whose largest output is that of the target's class; targets are labels or one-hot."""
-    labels = target if target.dim() == 1 else target.argmax(dim=1)
-    return (output.argmax(dim=1) == labels).double().mean()
-
-
-def _problem(model: nn.Module, data: ImageData, part: str, config: TrainConfig, dtype: torch.dtype) -> Problem:
-    inputs = (data.train_inputs if part == "train" else data.test_inputs).to(dtype)
-    labels = data.train_labels if part == "train" else data.test_labels
-    targets = data.one_hot(labels).to(dtype) if config.loss == "mse" else labels
-    device = next(model.parameters()).device
-    loss_fn = F.mse_loss if config.loss == "mse" else F.cross_entropy
-    return Problem(model, loss_fn, (inputs.to(device), targets.to(device)), batch_size=config.micro_batch_size)
 
 
 def _second_batch(config: TrainConfig) -> int | Literal["norm-test"] | None:
     if config.second_batch == "full":
         return None
     return "norm-test" if config.second_batch == "norm-test" else int(config.second_batch)
-
-
-def _default_threads(config: TrainConfig) -> int:
-    """Small models gain nothing from threads, and lose much where another process wants the cores, too."""
-    return 1 if config.model == "mlp" else torch.get_num_threads()
-
-
-@contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads; how sums are rounded depends on it, so a resumed run must have as many."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of that name, ``"auto"`` for CUDA where there is one, tried out.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be used here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device={name!r} cannot be used here: {str(error).splitlines()[0]} Use 'cpu' or 'auto'."
-        ) from error
-    return device
 
 
 def _resumed(folder: Path | str, settings: dict[str, Any]) -> TrainConfig:

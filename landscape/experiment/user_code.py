@@ -24,7 +24,7 @@ def find(option: str, name: str) -> Any:
     Parameters
     ----------
     option : str
-        The flag it was given with, for messages.
+        The flag or the setting that it was given with, for messages.
     name : str
         A module, a colon, and an attribute of it, or an attribute of that: ``pkg.nets:Net.small``.
 
@@ -81,15 +81,15 @@ def call(option: str, name: str, function: Any, settings: Mapping[str, Any]) -> 
             unknown = next((key for key in settings if key not in signature.parameters), "")
             hint = suggestion(unknown, signature.parameters) if unknown else ""
             raise UserCodeError(
-                f"{option} {name} takes {signature}, but {_given(settings)}: {error}.{hint} Give its arguments with "
-                f"{option}-args key=value,key=value."
+                f"{option} {name} takes {signature}, but {_given(settings)}: {error}.{hint} Give its arguments "
+                f"{_place(option)}."
             ) from error
     try:
         return function(**settings)
     except (Exception, SystemExit) as error:
         raise UserCodeError(
             f"{option} {name} was called with {_given(settings)} and raised {described(error)}. Mend it, or "
-            f"give other arguments with {option}-args."
+            f"give other arguments {_place(option)}."
         ) from error
 
 
@@ -167,6 +167,11 @@ def _is_library(filename: str) -> bool:
 
 
 _HERE = str(Path(__file__).parent.parent)
+
+
+def _place(option: str) -> str:
+    """Where a part's arguments are given: on the command line with a flag, in a file in a table."""
+    return f"with {option}-args key=value,key=value" if option.startswith("--") else f"in the table {option}_args"
 
 
 def _given(settings: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Experiments from one configuration: training, diagnosing a run, comparing swap criteria."""
