@@ -44,6 +44,7 @@ def asked_policies(budget: float) -> dict[str, str]:
     """All policies: with their defaults, and those that have none at several shares of the budget."""
     needed = ("after-epochs", "budget-share", "search-failures")
     chosen = {name: name for name in ls.policies.names() if name not in needed}
+    chosen["step-price (late 0.8)"] = "step-price:late=0.8,min_left=10"
     shares = {f"budget-share {share:g}": f"budget-share:budget={budget:g},share={share:g}" for share in SHARES}
     return {**PEAKS, **chosen, **shares}
 

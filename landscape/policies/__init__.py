@@ -38,6 +38,7 @@ from landscape.policies.spectrum import (
 )
 from landscape.policies.stationarity import DistanceSlope, PflugTest, YaidaTest
 from landscape.policies.step import Swats
+from landscape.policies.step_price import StepPrice
 from landscape.policies.wrappers import AfterWarmup, Deadline, MinEpochs, Patience, Smooth
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "SearchFailures",
     "SegmentConvexity",
     "Smooth",
+    "StepPrice",
     "SwapPolicy",
     "Swats",
     "TrialCurvature",

@@ -36,6 +36,7 @@ from landscape.policies.spectrum import (
 )
 from landscape.policies.stationarity import DistanceSlope, PflugTest, YaidaTest
 from landscape.policies.step import Swats
+from landscape.policies.step_price import StepPrice
 from landscape.policies.wrappers import AfterWarmup, Deadline, MinEpochs, Patience, Smooth
 from landscape.specs import build_from, parse_spec, suggestion
 
@@ -46,6 +47,7 @@ _POLICIES: dict[str, Factory] = {
     "after-epochs": AfterEpochs,
     "budget-share": BudgetShare,
     "never": Never,
+    "step-price": StepPrice,
     "search-failures": SearchFailures,
     "loss-plateau": LossPlateau,
     "gradient-norm-slope": GradientNormSlope,

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from landscape.policies.base import Claim, Decision
 from landscape.policies.settings import positive
-from landscape.policies.signals import epochs_of, read
-from landscape.tracking.history import History, number_in
+from landscape.policies.signals import before_phase, epochs_of, read
+from landscape.tracking.history import History
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class BudgetShare:
         signals = read(history, self._column)
         if isinstance(signals, Decision):
             return signals
-        spent = signals[self._column][-1] - _before(history, self._column)
+        spent = signals[self._column][-1] - before_phase(history, self._column)
         allowed = self.share if self.budget is None else self.share * self.budget
         if self.budget is None:
             reason = f"{100 * spent:.6g} % of the run is spent in this phase, of at most {100 * allowed:g} %"
@@ -146,9 +146,3 @@ class BudgetShare:
                 f"({self.share:g} of a budget of {self.budget:g})"
             )
         return Decision(spent >= allowed, reason, spent / allowed, {"spent": spent, "allowed": allowed})
-
-
-def _before(history: History, column: str) -> float:
-    """What the run had spent when the latest phase began; 0 for the first one."""
-    start = len(history) - len(history.stretch())
-    return (number_in(history[start - 1], column) or 0.0) if start else 0.0

@@ -51,6 +51,12 @@ def epochs_of(history: History) -> list[Row]:
     return [row for row in history.stretch() if row.get("epoch") != 0]
 
 
+def before_phase(history: History, column: str) -> float:
+    """What the run had spent when the latest phase began; 0 for the first one."""
+    start = len(history) - len(history.stretch())
+    return (number_in(history[start - 1], column) or 0.0) if start else 0.0
+
+
 def read(history: History, *names: str, at_least: int = 1, window: int | None = None) -> Signals | Decision:
     """Read signals from the rows since the last swap.
 

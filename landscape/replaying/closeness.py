@@ -35,6 +35,7 @@ _THRESHOLDS: dict[type, _Rule] = {
     # Their scores are shares of what is needed.
     p.AfterEpochs: lambda _, __: 1.0,
     p.BudgetShare: lambda _, __: 1.0,
+    p.StepPrice: lambda _, __: 1.0,
     p.SearchFailures: lambda _, __: 1.0,
     p.Patience: lambda _, __: 1.0,
     p.Vote: lambda _, __: 1.0,

@@ -39,6 +39,12 @@ def stationary(dots, update_square, rate=0.1):
     return {**columns, "learning_rate": [rate] * len(dots)}
 
 
+def run_of(shares, steps_per_ge, budget=100.0):
+    """A first phase without probes that has spent these shares of its budget."""
+    spent = [share * budget for share in shares]
+    return {"spent_share": shares, "gradient_equivalents": spent, "step": [round(steps_per_ge * x) for x in spent]}
+
+
 # policy, columns from epoch 1 on, the epoch at which it first fires (None: never)
 CASES = [
     # schedule
@@ -47,6 +53,13 @@ CASES = [
     (p.AfterEpochs(4), {"loss": [1.0, 1.0, 1.0]}, None),
     (p.BudgetShare(10, 0.3), {"gradient_equivalents": [1.0, 2.0, 3.0]}, 3),
     (p.BudgetShare(10, 0.3), {"gradient_equivalents": [1.0, 2.0, 2.99]}, None),
+    (p.BudgetShare(share=0.3), {"spent_share": [0.1, 0.2, 0.3]}, 3),
+    # a step costs 4/3 GE: four updates of a phase with three to a GE, as many as count as few; then one with four to a GE
+    (p.StepPrice(), run_of([0.04, 0.05], steps_per_ge=3), 2),
+    (p.StepPrice(), run_of([0.1, 0.59, 0.6], steps_per_ge=4), 3),
+    (p.StepPrice(steps=6), run_of([0.1, 0.6], steps_per_ge=4), 1),
+    (p.StepPrice(), run_of([0.1, 0.6, 0.9], steps_per_ge=4, budget=70), None),  # 28 GE are left at 0.6
+    (p.StepPrice(min_left=28), run_of([0.1, 0.6, 0.9], steps_per_ge=4, budget=70), 2),
     # loss
     (p.LossPlateau(2, 0.1), {"loss": [4.0, 2.0, 1.9, 1.85]}, 4),
     (p.LossPlateau(2, 0.1), {"loss": [4.0, 2.0, 1.9, 1.79]}, None),
@@ -176,6 +189,9 @@ def test_every_policy_is_in_the_table_with_a_yes_and_a_no():
 # One value in each setting that is out of range, and what the message must hold
 REFUSED = [
     (p.BudgetShare, {"budget": 0}, "budget=0"),
+    (p.StepPrice, {"steps": 0}, "steps=0"),
+    (p.StepPrice, {"late": 1.5}, r"late=1.5.*\(0, 1\]"),
+    (p.StepPrice, {"min_left": -1}, "min_left=-1"),
     (p.BudgetShare, {"budget": 1, "share": 1.5}, r"share=1.5.*\(0, 1\]"),
     (p.LossPlateau, {"window": 0}, "window=0 was given; it must be at least 1"),
     (p.LossPlateau, {"loss": "acc"}, "loss='acc'.*'loss', 'loss_running'"),
