@@ -133,7 +133,9 @@ class GradientEquivalents:
 
     def __post_init__(self) -> None:
         if not 0 < self.value < math.inf:
-            raise ValueError(f"a budget of {self.value} gradient equivalents was given; it must be more than 0, and finite.")
+            raise ValueError(
+                f"a budget of {self.value} gradient equivalents was given; it must be more than 0, and finite."
+            )
 
     def __float__(self) -> float:
         return float(self.value)

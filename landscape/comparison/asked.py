@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from landscape.policies.base import MissingColumnError, SwapPolicy
@@ -33,7 +34,7 @@ class Asked:
     finisher: PhaseFactory | None
     given: frozenset[str]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What decides its answer, as text that is the same in every process."""
         text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(self.policy).split()))
@@ -58,14 +59,15 @@ class Asked:
             return str(error)
         return ""
 
-    @property
+    @cached_property
     def needs(self) -> str:
         """The same for policies that need the same measurements."""
         recording = self.recording
         schedule = recording.schedule()
         trackers = "" if schedule is None else schedule.settings()["trackers"]
         trials = "" if self.finisher is None else self.finisher.describe()
-        return f"{sorted(recording.measured('first') - self.given)}; {trackers}; {trials}"
+        # Columns that the phase gives are no exception: before the first step, and by some optimisers, they are not given.
+        return f"{sorted(recording.measured('first'))}; {trackers}; {trials}"
 
 
 @dataclass(frozen=True)

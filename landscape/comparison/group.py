@@ -114,8 +114,11 @@ class Group:
 
     def estimated_cost(self, snapshot: Snapshot) -> float:
         """Gradient equivalents that measuring would be charged now, if nothing were known."""
+        if self.schedule is None:
+            return 0.0
+        self.schedule._find_again(snapshot.problem)  # what was verified before an interruption is free after it, too
         own = SharingSnapshot(snapshot, Shared(), {}, self.second, "autograd")
-        return 0.0 if self.schedule is None else sum(tracker.estimated_cost(own) for tracker in self.schedule.trackers)
+        return sum(tracker.estimated_cost(own) for tracker in self.schedule.trackers)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on."""

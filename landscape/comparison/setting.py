@@ -118,7 +118,7 @@ def made_by(make_problem: MakeProblem, seed: int) -> tuple[Problem, Problem | No
     made: Any = make_problem(seed)
     pair = made if isinstance(made, tuple) else (made, None)
     if len(pair) != 2 or not isinstance(pair[0], Problem) or not isinstance(pair[1], Problem | None):
-        kinds = ", ".join(type(item).__name__ for item in pair)
+        kinds = ", ".join(type(item).__name__ for item in (made if isinstance(made, tuple) else (made,)))
         raise TypeError(
             f"make_problem({seed}) gave {kinds}; needed is a Problem, or a tuple of the training problem and the validation "
             "problem (or None) on the same model."

@@ -14,9 +14,11 @@ from landscape.comparison.phrases import metric_name
 from landscape.comparison.response import seeds_that_ran, worst_where_missing
 from landscape.comparison.scores import PolicyScore, policy_scores
 from landscape.comparison.statistics.location import median
+from landscape.config import TrainConfig
 from landscape.plots.diagnosed import plain_name
 from landscape.plots.palette import INK, PHASES, UNKNOWN
 from landscape.plots.series import Array
+from landscape.policies.registry import build
 
 #: Points of the letters in these figures.
 FONT_SIZE = 8.0
@@ -174,10 +176,8 @@ def lines_of(comparison: Comparison, finisher: str, most: int = MAX_POLICIES) ->
 
 
 def default_policy(comparison: Comparison) -> str | None:
-    """Name of the policy that a trainer takes by itself, if it was compared and could be asked."""
-    from landscape.policies.gradient_norm import GradientNormPeak
-
-    settings = repr(GradientNormPeak(norm="mean_batch", min_epochs=2))
+    """Name of the policy that ``landscape train`` takes by itself, if it was compared and could be asked."""
+    settings = repr(build(TrainConfig().policy))
     for policy in comparison.policies:
         if policy.settings == settings or policy.name in ("default", "gradient-norm-peak (default)"):
             arms = [arm for arm in comparison.arms("policy") if arm.policy == policy.name]

@@ -57,7 +57,7 @@ class StepPrice:
     (True, False, True, True)
     """
 
-    steps: float = 4.0
+    steps: float = 5.0
     early: float = 0.05
     late: float = 0.6
     min_left: float = 30.0
@@ -85,10 +85,8 @@ class StepPrice:
         if isinstance(signals, Decision):
             return signals
         spent, share = signals["gradient_equivalents"][-1], signals["spent_share"][-1]
-        phase_spent, phase_share = (
-            spent - before_phase(history, "gradient_equivalents"),
-            share - before_phase(history, "spent_share"),
-        )
+        phase_spent = spent - before_phase(history, "gradient_equivalents")
+        phase_share = share - before_phase(history, "spent_share")
         if not (phase_spent > 0 and share > 0):
             return Decision(False, "nothing has been spent in this phase yet")
         probing = (number_in(history[-1], "probing_equivalents") or 0.0) - before_phase(history, "probing_equivalents")
@@ -97,10 +95,10 @@ class StepPrice:
         is_cheap = price <= self.steps
         wanted = self.early if is_cheap else self.late
         left = spent * (1.0 / share - 1.0)
+        few = f"{'no more' if is_cheap else 'more'} than {self.steps:g}"
         reason = (
-            f"a full-batch step costs {price:.3g} steps of this phase, {'no more' if is_cheap else 'more'} than "
-            f"{self.steps:g}: a phase of {100 * wanted:g} % of the run, of which {100 * phase_share:.4g} % are spent; "
-            f"{left:.4g} gradient equivalents are left, {self.min_left:g} are needed"
+            f"a full-batch step costs {price:.3g} steps of this phase, {few}, so this phase ends after {100 * wanted:g} % "
+            f"of the run: {100 * phase_share:.4g} % are spent; {left:.4g} gradient equivalents are left, {self.min_left:g} are needed"
         )
         evidence = {"price": price, "share": phase_share, "left": left}
         return Decision(phase_share >= wanted and left >= self.min_left, reason, phase_share / wanted, evidence)

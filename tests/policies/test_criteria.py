@@ -57,7 +57,7 @@ CASES = [
     # a step costs 4/3 GE: four updates of a phase with three to a GE, as many as count as few; then one with four to a GE
     (p.StepPrice(), run_of([0.04, 0.05], steps_per_ge=3), 2),
     (p.StepPrice(), run_of([0.1, 0.59, 0.6], steps_per_ge=4), 3),
-    (p.StepPrice(steps=6), run_of([0.1, 0.6], steps_per_ge=4), 1),
+    (p.StepPrice(steps=5.4), run_of([0.1, 0.6], steps_per_ge=4), 1),
     (p.StepPrice(), run_of([0.1, 0.6, 0.9], steps_per_ge=4, budget=70), None),  # 28 GE are left at 0.6
     (p.StepPrice(min_left=28), run_of([0.1, 0.6, 0.9], steps_per_ge=4, budget=70), 2),
     # loss
