@@ -98,7 +98,8 @@ class StepPrice:
         few = f"{'no more' if is_cheap else 'more'} than {self.steps:g}"
         reason = (
             f"a full-batch step costs {price:.3g} steps of this phase, {few}, so this phase ends after {100 * wanted:g} % "
-            f"of the run: {100 * phase_share:.4g} % are spent; {left:.4g} gradient equivalents are left, {self.min_left:g} are needed"
+            f"of the run: {100 * phase_share:.4g} % are spent; {left:.4g} gradient equivalents are left, "
+            f"{self.min_left:g} are needed"
         )
         evidence = {"price": price, "share": phase_share, "left": left}
         return Decision(phase_share >= wanted and left >= self.min_left, reason, phase_share / wanted, evidence)
