@@ -67,6 +67,8 @@ class CompareConfig(ProblemConfig):
     """Losses below count as this one. Default: what rounding leaves of the loss at the start."""
     target: float | None = None
     """Training loss to be reached, for the time to target. Default: for each seed what the first phase alone comes to."""
+    swap_every: int = 1
+    """Let policies swap after multiples of so many epochs only: more of them share a branch."""
     max_signal_cost: float = 5.0
     """Signals are measured at grid epochs if that costs at most so many gradient equivalents; nobody is charged."""
     threads: int = 1
@@ -177,7 +179,7 @@ _SPECS = ("policies", "finishers", "controls", "from_start")
 _MAY_BE_NONE = ("data_root", "num_train", "problem", "control_epochs", "grid", "metrics", "floor", "target", "store")
 _KINDS: Mapping[str, _Kind] = {
     **dict.fromkeys(("data_root", "device", "problem", "first", "metric", "title", "store"), (_is_text, "a text")),
-    **dict.fromkeys(("num_train", "micro_batch_size", "threads"), (_is_whole, "a whole number")),
+    **dict.fromkeys(("num_train", "micro_batch_size", "threads", "swap_every"), (_is_whole, "a whole number")),
     **dict.fromkeys(("budget_ge", "floor", "target", "max_signal_cost"), (_is_number, "a number")),
     **dict.fromkeys(("control_epochs", "grid"), (_are_whole, "a list of epochs, which are whole numbers")),
     "seeds": (lambda value: _is_whole(value) or _are_whole(value), "a whole number, or a list of them"),

@@ -118,3 +118,12 @@ def test_the_benchmark_of_a_diagnosis_runs_without_the_peers():
 def test_the_benchmark_of_measured_curvature_runs():
     shown = output_of("ritz_preconditioner.py")
     assert "| cg, adam + " in shown and "| lbfgs, adam + " in shown
+
+
+def test_the_benchmark_of_branching_finds_both_ways_the_same():
+    shown = output_of("branching.py", "--tasks", "digits-ce-tanh", "--sets", "settings")
+    assert shown.count("| digits-ce-tanh | settings |") == 2
+
+
+def test_the_coverage_of_bootstrap_intervals_is_measured():
+    assert "| iqm |" in output_of("bootstrap_coverage.py").lower().replace("| interquartile mean |", "| iqm |")

@@ -1,6 +1,6 @@
 """What does comparing 30 policies cost by branching, against 30 runs, each with one of them?
 
-    python analyses/benchmarks/branching.py --seeds 1     # both tasks, both sets: about 15 minutes
+    python analyses/benchmarks/branching.py --seeds 1     # both tasks, both sets: about 20 minutes
     python analyses/benchmarks/branching.py --tiny        # half a minute, to see that it runs
 
 Both ways come to the same for every policy, swap epoch and final loss bit for bit, or the script fails. Both run to the
@@ -10,6 +10,7 @@ evaluates training and validation loss after every epoch and step, and writes it
 
 Two sets: "settings" has 30 settings of criteria that read little, as somebody writes them who asks which threshold to
 take; "all" has every registered policy that can be asked here with its defaults, those that measure eigenvalues too.
+Each with swaps after any epoch, and after every twentieth only (``swap_every``), where policies share more branches.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import torch
 
 import landscape as ls
 from landscape.comparison.arm import Arm, ArmResult
-from landscape.policies import GradientNormPeak, LossPlateau, MonotoneGradient, Patience, Swats
+from landscape.policies import Every, GradientNormPeak, LossPlateau, MonotoneGradient, Patience, Swats
 from landscape.replaying.choice import choose
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "swap_suite"))
@@ -76,8 +77,8 @@ class Turn:
     probing_separate: float
 
 
-def turn(task: SuiteTask, policies: object, seed: int) -> Turn:
-    """Do it both ways, and see that they come to the same."""
+def turn(task: SuiteTask, policies: object, seed: int, every: int = 1) -> Turn:
+    """Do it both ways, and see that they come to the same; policies may swap after multiples of ``every`` epochs."""
     began = time.process_time()
     found = ls.compare(
         task.make_problem,
@@ -89,6 +90,7 @@ def turn(task: SuiteTask, policies: object, seed: int) -> Turn:
         grid=(),
         controls=(),
         from_start=(),
+        swap_every=every,
         max_signal_cost=0.0,
     )
     branched = Work(found.work.first_phase + found.work.probing + found.work.branches, time.process_time() - began)
@@ -97,7 +99,7 @@ def turn(task: SuiteTask, policies: object, seed: int) -> Turn:
     began, spent, probing = time.process_time(), 0.0, 0.0
     for choice in choose(policies):
         if choice.name in asked:
-            run, loss = alone(task, choice.policy, seed)
+            run, loss = alone(task, choice.policy if every == 1 else Every(choice.policy, every), seed)
             require_same(choice.name, asked[choice.name], run, loss)
             spent += float(run.history[-1]["gradient_equivalents"])  # type: ignore[arg-type]  # a number in every row
             probing += run.cost["probing"].gradient_equivalents
@@ -131,7 +133,7 @@ def require_same(name: str, arm: ArmResult, run: ls.TrainingResult, loss: float)
         raise SystemExit(f"{name}: (swap epoch, loss) by branching {branched}, alone {(run.swap_epoch, loss)}")
 
 
-def row(name: str, policies: str, turns: Sequence[Turn]) -> str:
+def row(name: str, policies: str, every: int, turns: Sequence[Turn]) -> str:
     """One line of the table: medians over the seeds."""
 
     def middle(values: Sequence[float]) -> float:
@@ -140,6 +142,7 @@ def row(name: str, policies: str, turns: Sequence[Turn]) -> str:
     cells = [
         name,
         policies,
+        str(every),
         f"{middle([t.num_policies for t in turns]):g}",
         f"{middle([t.num_points for t in turns]):g}",
         f"{middle([t.num_branches for t in turns]):g}",
@@ -156,8 +159,8 @@ def row(name: str, policies: str, turns: Sequence[Turn]) -> str:
 
 
 HEAD = (
-    "| task | policies | asked | swap points | branches | GE branched | GE alone | ratio | s branched | s alone | ratio "
-    "| measuring, branched | measuring, alone |\n" + "|---" * 13 + "|"
+    "| task | policies | swap every | asked | swap points | branches | GE branched | GE alone | ratio | s branched | s alone "
+    "| ratio | measuring, branched | measuring, alone |\n" + "|---" * 14 + "|"
 )
 
 
@@ -167,6 +170,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="little data, a short budget, one seed")
     parser.add_argument("--seeds", type=int, default=2, help="turns of each line (default 2)")
     parser.add_argument("--tasks", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--every", nargs="+", type=int, default=[1, 20], help="epochs between possible swaps")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -176,9 +180,10 @@ def main() -> None:
         for policies in arguments.sets:
             seeds = range(1 if arguments.tiny else arguments.seeds)
             turn(TASKS[name].tiny(), SETTINGS[:2], 0)  # what is imported and built once
-            turns = [turn(task, SETS[policies], seed) for seed in seeds]
-            sys.stdout.write(f"{row(name, policies, turns)}\n")
-            sys.stdout.flush()
+            for every in arguments.every:
+                turns = [turn(task, SETS[policies], seed, every) for seed in seeds]
+                sys.stdout.write(f"{row(name, policies, every, turns)}\n")
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":

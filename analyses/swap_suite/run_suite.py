@@ -19,6 +19,7 @@ from pathlib import Path
 
 import metrics
 import torch
+from summary import put_into, tables
 from tasks import TASKS, SuiteTask, carry_by_value
 
 import landscape as ls
@@ -99,6 +100,7 @@ def main() -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--tiny", action="store_true", help="seconds a task, to see that it runs")
     size.add_argument("--full", action="store_true", help="the sizes of papers, for GPUs")
+    parser.add_argument("--docs", type=Path, help="bring the tables, the page and the figure in this folder up to date")
     parser.add_argument("--retry", action="store_true", help="try again what crashed before")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in the workers
@@ -112,7 +114,11 @@ def main() -> None:
         sys.stdout.write(f"{name}: {time.perf_counter() - began:.0f} s\n{found[name]}\n\n")
         sys.stdout.flush()
         save_page(options.output / "suite.html", suite_html(found), across_json(found))
-    sys.stdout.write(f"{across(found)}\n\n{options.output / 'suite.html'}\n")
+    for name, table in tables(found).items():
+        sys.stdout.write(f"\n{name}\n\n{table}\n")
+    if options.docs is not None:
+        put_into(options.docs, found, across_json(found))
+    sys.stdout.write(f"\n{across(found)}\n\n{options.output / 'suite.html'}\n")
 
 
 if __name__ == "__main__":

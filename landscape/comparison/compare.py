@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from landscape.comparison.setting import MakeProblem
 from landscape.comparison.study import Study, grid_for
 from landscape.cost import GradientEquivalents
 from landscape.diagnosis.bar import progress_of
-from landscape.replaying.choice import Policies, choose
+from landscape.policies.every import Every
+from landscape.replaying.choice import Choice, Policies, choose
 from landscape.training.phases import FullBatch, MiniBatches, PhaseFactory, as_phase
 from landscape.training.registry import build_first, build_second
 
@@ -45,6 +47,7 @@ def compare(
     metric: str = "train_loss",
     floor: float | None = None,
     target: float | None = None,
+    swap_every: int = 1,
     max_signal_cost: float = 5.0,
     store: Path | str | None = None,
     executor: Executor | int = 1,
@@ -91,6 +94,9 @@ def compare(
         Losses below count as this one. Default: the loss at the start times the precision of its floating-point numbers.
     target : float, optional
         Training loss to be reached, for the time to target. Default: for each seed what the first phase alone comes to.
+    swap_every : int
+        Let policies swap after multiples of so many epochs only (:class:`landscape.policies.Every`): fewer distinct swap
+        points, so that more policies share a branch.
     max_signal_cost : float
         Signals are measured at grid epochs, for their rank correlation with the benefit of swapping there, if that is estimated
         to cost at most so many gradient equivalents; nobody is charged.
@@ -156,7 +162,7 @@ def compare(
         title=title,
         make_problem=make_problem,
         first=as_phase(build_first(first) if isinstance(first, str) else first, MiniBatches),
-        choices=choose(policies),
+        choices=_held_back(choose(policies), swap_every),
         finishers=named_phases(finishers),
         controls=named_phases(controls),
         from_start=named_phases(from_start),
@@ -184,6 +190,14 @@ def compare(
     finally:
         if shown is not None:
             shown("", 1.0)
+
+
+def _held_back(choices: Sequence[Choice], swap_every: int) -> tuple[Choice, ...]:
+    """The policies under their names, listened to in every so many epochs only."""
+    if swap_every == 1:
+        return tuple(choices)
+    made = (None if choice.policy is None else Every(choice.policy, swap_every) for choice in choices)
+    return tuple(replace(choice, policy=policy) for choice, policy in zip(choices, made, strict=True))
 
 
 def named_phases(given: Any) -> dict[str, PhaseFactory]:

@@ -102,6 +102,7 @@ def compare_config(
             metric=config.metric,
             floor=config.floor,
             target=config.target,
+            swap_every=config.swap_every,
             max_signal_cost=config.max_signal_cost,
             store=config.store,
             executor=executor,

@@ -16,6 +16,7 @@ from landscape.policies.curvature import DirectionalCurvature, GaussNewtonShare,
 from landscape.policies.custom import FunctionPolicy, policy
 from landscape.policies.description import Description
 from landscape.policies.dual_norm import DualNormPeak
+from landscape.policies.every import Every
 from landscape.policies.gradient_norm import GradientNormPeak
 from landscape.policies.loss import LossPlateau
 from landscape.policies.noise import Evidence, NoiseScale, NormTest
@@ -58,6 +59,7 @@ __all__ = [
     "DualNormPeak",
     "EdgeOfStability",
     "EigenvalueRatio",
+    "Every",
     "Evidence",
     "FunctionPolicy",
     "GaussNewtonShare",

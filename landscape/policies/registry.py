@@ -15,6 +15,7 @@ from landscape.policies.curvature import DirectionalCurvature, GaussNewtonShare,
 from landscape.policies.custom import FunctionPolicy
 from landscape.policies.description import Description, describe_factory
 from landscape.policies.dual_norm import DualNormPeak
+from landscape.policies.every import Every
 from landscape.policies.expressions import Expression, Joined, Named, parse
 from landscape.policies.gradient_norm import GradientNormPeak
 from landscape.policies.loss import LossPlateau
@@ -86,6 +87,7 @@ _POLICIES: dict[str, Factory] = {
 _AROUND_ONE: dict[str, Factory] = {
     "patience": Patience,
     "min-epochs": MinEpochs,
+    "every": Every,
     "smooth": Smooth,
     "after-warmup": AfterWarmup,
     "deadline": Deadline,

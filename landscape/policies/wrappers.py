@@ -24,7 +24,7 @@ def check_policy_given(wrapper: object, policy: object) -> None:
         )
 
 
-class _Wrapper:
+class Wrapper:
     """What wrappers of one policy have in common."""
 
     policy: SwapPolicy
@@ -51,7 +51,7 @@ class _Wrapper:
 
 
 @dataclass(frozen=True)
-class Patience(_Wrapper):
+class Patience(Wrapper):
     """Swap once a policy has said yes several times in a row.
 
     Parameters
@@ -104,7 +104,7 @@ class Patience(_Wrapper):
 
 
 @dataclass(frozen=True)
-class MinEpochs(_Wrapper):
+class MinEpochs(Wrapper):
     """Do not swap before a number of epochs of the phase.
 
     Parameters
@@ -146,7 +146,7 @@ class MinEpochs(_Wrapper):
 
 
 @dataclass(frozen=True)
-class Smooth(_Wrapper):
+class Smooth(Wrapper):
     """Show a policy means of its signals.
 
     Parameters
@@ -190,7 +190,7 @@ class Smooth(_Wrapper):
 
 
 @dataclass(frozen=True)
-class AfterWarmup(_Wrapper):
+class AfterWarmup(Wrapper):
     """Hide the epochs from a policy in which the learning rate was still rising.
 
     Parameters
@@ -241,7 +241,7 @@ class AfterWarmup(_Wrapper):
 
 
 @dataclass(frozen=True)
-class Deadline(_Wrapper):
+class Deadline(Wrapper):
     """Swap when a policy says so, or at the latest when the phase has spent its share of the run.
 
     Parameters

@@ -42,6 +42,7 @@ _THRESHOLDS: dict[type, _Rule] = {
     p.AllOf: lambda _, __: 1.0,
     p.AnyOf: lambda _, __: 1.0,
     # They pass on the score of what they go around.
+    p.Every: lambda policy, decision: threshold_of(policy.policy, decision),
     p.MinEpochs: lambda policy, decision: threshold_of(policy.policy, decision),
     p.Smooth: lambda policy, decision: threshold_of(policy.policy, decision),
     p.AfterWarmup: lambda policy, decision: threshold_of(policy.policy, decision),

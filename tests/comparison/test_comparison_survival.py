@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_killed_and_stopped_comparisons_go_on_to_the_same_table(tmp_path):
-    """Two stops by Ctrl-C and eight kills at random moments, in one process and in two; what was done stays as it was."""
+    """Two stops by Ctrl-C and up to eight kills at random moments, in one process and in two; what was done stays as it was."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.comparison.survivor", str(tmp_path)],
         capture_output=True,
@@ -23,5 +23,5 @@ def test_killed_and_stopped_comparisons_go_on_to_the_same_table(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["same-1"] and found["same-2"]
-    assert found["kills-1"] + found["kills-2"] >= 6
+    assert found["kills-1"] >= 3 and found["kills-2"] >= 1  # of them, those that left something to be done
     assert max(found["stopped-1"], found["stopped-2"]) < 5 + found["whole"]  # the machine may be busy: in its own units

@@ -208,6 +208,7 @@ def test_hindsight_is_inherited():
         (lambda: p.Smooth(SIGNAL, kind="mean"), ValueError, "kind='mean'.*'exponential', 'window'"),
         (lambda: p.Deadline(SIGNAL, -1.0), ValueError, "budget=-1"),
         (lambda: p.MinEpochs(SIGNAL, 0), ValueError, "epochs=0"),
+        (lambda: p.Every(SIGNAL, 0), ValueError, "epochs=0"),
     ],
 )
 def test_what_cannot_be_wrapped_is_refused(make, error, message):
