@@ -13,8 +13,10 @@ from landscape.config import ProblemConfig, read_settings_of
 #: One text, several, or a table of names of one's own and texts, such as ``"loss-plateau:window=5"``.
 Specs = tuple[str, ...] | Mapping[str, str]
 
-#: Asked by default: the seed paper's rule and a stricter reading of it, and one criterion each of slope, loss and curvature.
+#: Asked by default: that of ``landscape train``, the seed paper's rule and a stricter reading of it, and one criterion each of
+#: slope, loss and curvature.
 FEW_POLICIES: Mapping[str, str] = {
+    "step-price": "step-price",
     "gradient-norm-peak (paper)": "gradient-norm-peak:norm=mean_batch,min_epochs=2",
     "gradient-norm-peak (rise)": "gradient-norm-peak:norm=mean_batch,require_rise=true",
     "gradient-norm-slope": "gradient-norm-slope",
@@ -43,11 +45,12 @@ class CompareConfig(ProblemConfig):
     first: str = "adam:lr=0.001,batch_size=512"
     """First phase: adam, adamw, rmsprop or sgd."""
     policies: Specs = field(default_factory=lambda: dict(FEW_POLICIES))
-    """Swap criteria; "all" is every one that is known, with its defaults. Default: five. "never" is always compared."""
+    """Swap criteria; "all" is every one that is known, with its defaults. Default: six. "never" is always compared."""
     finishers: Specs = ("cg",)
     """Second phases that policies swap to: cg, lbfgs, ssbroyden, newton-cg, soap-cosine ..."""
-    controls: Specs = ("adam-cosine", "adam-full-batch")
-    """Second phases tried from some fixed epochs only: what else could have made the difference."""
+    controls: Specs | None = None
+    """Second phases tried from some fixed epochs only: what else could have made the difference. Default: adam-cosine and
+    adam-full-batch, unless policies swap to them anyway."""
     control_epochs: tuple[int, ...] | None = None
     """From which. Default: every second one of the grid but 0."""
     from_start: Specs = ("adam-cosine",)
@@ -176,7 +179,18 @@ def _shown(value: Any) -> str:
 
 _Kind = tuple[Callable[[Any], bool], str]
 _SPECS = ("policies", "finishers", "controls", "from_start")
-_MAY_BE_NONE = ("data_root", "num_train", "problem", "control_epochs", "grid", "metrics", "floor", "target", "store")
+_MAY_BE_NONE = (
+    "data_root",
+    "num_train",
+    "problem",
+    "controls",
+    "control_epochs",
+    "grid",
+    "metrics",
+    "floor",
+    "target",
+    "store",
+)
 _KINDS: Mapping[str, _Kind] = {
     **dict.fromkeys(("data_root", "device", "problem", "first", "metric", "title", "store"), (_is_text, "a text")),
     **dict.fromkeys(("num_train", "micro_batch_size", "threads", "swap_every"), (_is_whole, "a whole number")),

@@ -35,7 +35,7 @@ class Options:
     """The options of ``landscape compare``."""
 
     config: tyro.conf.Positional[Annotated[Path | None, tyro.conf.arg(metavar="[TOML]", help_behavior_hint="")]] = None
-    """What to compare, as above. Without it: five criteria on digits with an MLP, ten seeds."""
+    """What to compare, as above. Without it: six criteria on digits with an MLP, ten seeds."""
     jobs: int = 1
     """Local processes of one thread each, such as one for each core; on a cluster, jobs at a time."""
     cluster: Annotated[Literal["slurm", "local"] | None, tyro.conf.arg(help_behavior_hint="")] = None

@@ -78,7 +78,8 @@ class ArmResult:
         for each metric; ``swap_train_loss``: where it swapped. Infinite losses where the arm diverged or crashed; nothing where
         it is unavailable.
     target_equivalents : float or None
-        GE at which the training loss first was at most the target; None if it never was.
+        GE at which the training loss first was at most the target; None if it never was. All of the policy's measurements
+        are counted from the start, which is late where the target was reached before the swap.
     curve : tuple of (float, float)
         Training loss against GE, both phases, thinned: as it was paid for by this arm.
     """

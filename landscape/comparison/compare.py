@@ -30,6 +30,8 @@ from landscape.training.registry import build_first, build_second
 Phase = PhaseFactory | Callable[..., torch.optim.Optimizer] | str
 Finishers = Phase | Iterable[Phase] | Mapping[str, Phase]
 
+DEFAULT_CONTROLS = ("adam-cosine", "adam-full-batch")
+
 
 def compare(
     make_problem: MakeProblem,
@@ -40,7 +42,7 @@ def compare(
     budget: GradientEquivalents | float = GradientEquivalents(300),  # noqa: B008 - frozen
     first: Phase | None = None,
     grid: Sequence[int] | None = None,
-    controls: Finishers = ("adam-cosine", "adam-full-batch"),
+    controls: Finishers | None = None,
     control_epochs: Sequence[int] | None = None,
     from_start: Finishers = ("adam-cosine",),
     metrics: Mapping[str, Metric] | None = None,
@@ -80,8 +82,9 @@ def compare(
         The first phase. Default: Adam at 1e-3 with mini-batches of 512.
     grid : sequence of int, optional
         Fixed swap epochs; 0 is no first phase at all. Default: nine, from 0 to 0.8 of the budget.
-    controls : as finishers
-        Second phases tried from ``control_epochs`` only: what else could have made the difference.
+    controls : as finishers, optional
+        Second phases tried from ``control_epochs`` only: what else could have made the difference. Default: Adam with a
+        rate that falls to 0, and on full batches, unless policies swap to them anyway.
     control_epochs : sequence of int, optional
         Default: every second epoch of the grid but 0.
     from_start : as finishers
@@ -158,13 +161,14 @@ def compare(
     """
     amount = float(budget) if isinstance(budget, GradientEquivalents) else float(GradientEquivalents(float(budget)))
     epochs = grid_for(amount) if grid is None else tuple(sorted(set(grid)))
+    swapped_to = named_phases(finishers)
     study = Study(
         title=title,
         make_problem=make_problem,
         first=as_phase(build_first(first) if isinstance(first, str) else first, MiniBatches),
         choices=_held_back(choose(policies), swap_every),
-        finishers=named_phases(finishers),
-        controls=named_phases(controls),
+        finishers=swapped_to,
+        controls=_controls(controls, swapped_to),
         from_start=named_phases(from_start),
         grid=epochs,
         control_epochs=tuple(e for e in epochs if e > 0)[::2] if control_epochs is None else tuple(control_epochs),
@@ -190,6 +194,10 @@ def compare(
     finally:
         if shown is not None:
             shown("", 1.0)
+
+
+def _controls(given: Finishers | None, finishers: Mapping[str, PhaseFactory]) -> dict[str, PhaseFactory]:
+    return named_phases([name for name in DEFAULT_CONTROLS if name not in finishers] if given is None else given)
 
 
 def _held_back(choices: Sequence[Choice], swap_every: int) -> tuple[Choice, ...]:

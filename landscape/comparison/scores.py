@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from landscape.comparison.response import Response as Response
 from landscape.comparison.response import response as response
 from landscape.comparison.statistics.bootstrap import Interval, bootstrap_interval
 from landscape.comparison.statistics.holm import holm
-from landscape.comparison.statistics.location import median
+from landscape.comparison.statistics.location import interquartile_mean, median
 from landscape.comparison.statistics.paired import PairedTest, paired_test
 from landscape.comparison.statistics.regret import best_of, log_ratio, relative_regret
 from landscape.comparison.time_to_target import TimeToTarget, time_to_target
@@ -83,6 +83,8 @@ class PolicyScore:
         been about to. In no order.
     seconds : float
         Median over the seeds that count, of training alone; another one in every run.
+    medians : mapping of str to float
+        Of everything that was evaluated at the end, over the seeds that count: losses, accuracies.
     """
 
     name: str
@@ -102,6 +104,13 @@ class PolicyScore:
     target: TimeToTarget = _NEVER_ASKED
     epochs: tuple[float, ...] = ()
     seconds: float = math.nan
+    medians: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def interquartile_regret(self) -> float:
+        """The interquartile mean of the regrets (Agarwal et al. 2021), over the seeds with which it was asked."""
+        asked = [regret for regret in self.regrets if not math.isnan(regret)]
+        return float(interquartile_mean(np.array(asked))) if asked else math.nan
 
     @property
     def median_loss(self) -> float:
@@ -279,7 +288,17 @@ def _score(
         target=time_to_target(results),
         epochs=(*(float(each.swap_epoch) for each in results if each.swap_epoch is not None), *[math.inf] * stayed),
         seconds=_median([result.seconds for result in results]),
+        medians={
+            name: _median([result.value(name) for result in results if name in result.values])
+            for name in _values_of(results)
+        },
     )
+
+
+def _values_of(results: Sequence[ArmResult]) -> list[str]:
+    """What every one of them has."""
+    names = [set(result.values) for result in results if result.status == "finished"]
+    return sorted(set.intersection(*names)) if names else []
 
 
 def _median(values: Sequence[float]) -> float:

@@ -38,6 +38,7 @@ _HEADINGS = (
     "swap epoch",
     "loss",
     "regret (95 % interval)",
+    "IQM of regret",
     "loss / never",
     "p (Holm)",
 )
@@ -181,10 +182,12 @@ def to_markdown(comparison: Comparison, finisher: str | None = None, seconds: bo
     finisher = _first(comparison) if finisher is None else finisher
     scores, references = policy_scores(comparison, finisher), reference_scores(comparison, finisher)
     asked = [score for score in scores if score.verdict != "not asked"]
-    headings = [*_HEADINGS, *_MORE, *(["seconds"] if seconds else [])]
+    beside = [name for name in value_names(comparison) if name not in (comparison.metric, "swap_train_loss")]
+    words = [name.replace("_", " ") for name in beside]
+    headings = [*_HEADINGS, *words, *_MORE, *(["seconds"] if seconds else [])]
     lines = [_line(headings), _line(["---", "---", *["---:"] * (len(headings) - 2)])]
     for score in (*asked, *references):
-        cells = _cells(score)
+        cells = _cells(score, beside)
         lines.append(_line([*cells, f"{score.seconds:.3g}"] if seconds else cells))
     return "\n".join([*lines, "", _caption(comparison, finisher, scores)]) + "\n"
 
@@ -225,7 +228,7 @@ def _numbers(results: Sequence[ArmResult], name: str) -> FloatArray:
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def _cells(score: PolicyScore) -> list[str]:
+def _cells(score: PolicyScore, beside: Sequence[str]) -> list[str]:
     regret, equal = short_regret(score.regret.estimate), score.against_never.num_ties == score.against_never.n
     if not math.isnan(score.regret.low) and not math.isnan(score.regret.high):
         regret += f" ({short_regret(score.regret.low)} to {short_regret(score.regret.high)})"
@@ -236,8 +239,10 @@ def _cells(score: PolicyScore) -> list[str]:
         _epochs(score),
         f"{score.median_loss:.3g}",
         regret,
+        short_regret(score.interquartile_regret),
         f"{score.ratio_to_never:.3g}",
         "-" if equal else p_text(score.p_holm).removeprefix("p ").removeprefix("= "),
+        *(f"{score.medians.get(name, math.nan):.3g}" for name in beside),
         f"{score.probing:.3g}",
         _reached(score),
         f"{score.num_failed} of {len(score.losses)}",

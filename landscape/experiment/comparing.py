@@ -40,7 +40,7 @@ def compare_config(
     Parameters
     ----------
     config : CompareConfig, optional
-        The choices. Default: five policies on digits with an MLP, ten seeds.
+        The choices. Default: six policies on digits with an MLP, ten seeds.
     executor, progress, retry
         As for :func:`landscape.compare`.
     announce : callable, optional

@@ -46,7 +46,7 @@ GLOSSARY: Mapping[str, str] = {
     ),
     "interval": (
         "A bootstrap interval of that median. It is meant to hold the true one with the chance that is given; very few seeds "
-        "cannot hold 95 %."
+        "cannot hold 95 %. IQM is the interquartile mean of the regrets: of the middle half of the seeds."
     ),
     "never": "The first phase goes on until the budget is spent; nothing swaps and nothing is measured.",
     "best fixed epoch": (
@@ -178,7 +178,13 @@ def score_row(score: PolicyScore, comparison: Comparison) -> dict[str, Any]:
         "claim_id": claim_id(score.claim or ""),
         "regret": regret_text(score.regret.estimate),
         "interval": interval_text(score) if asked else "",
+        "iqm": f"IQM {regret_text(score.interquartile_regret)}" if asked else "",
         "loss": loss_text(score.median_loss),
+        "beside": [
+            f"{name.replace('_', ' ')} {value:.3g}"
+            for name, value in score.medians.items()
+            if name not in (comparison.metric, "swap_train_loss")
+        ],
         "ratio": ratio_text(score.ratio_to_never),
         "p": NOTHING if is_never else p_value_text(score.p_holm),
         "mark": None if is_never else MARKS[score.verdict],

@@ -96,8 +96,11 @@ def test_markdown_has_a_row_for_each_policy_never_and_what_stands_beside_them():
         "8",
         "2",
         "0 % (0 % to 0 %)",
+        "0 %",  # the interquartile mean
         "0.125",
         ".047",
+        "0.5",  # train accuracy
+        "4",  # validation loss
         "1",
         "8 of 8 after 69 GE",
         "0 of 8",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
-import json
 import os
 import re
 import shutil
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 
 from landscape.report.training_report import render_html, report_document
+from tests.report.frames import measured_in_frame
 from tests.report.runs import swapped, swapped_back
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -84,19 +83,7 @@ def pages(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measure(browser, pages):
     """Lengths and colours as the browser computed them, in a frame: windows are never narrower than 500 pixels."""
-
-    @functools.cache
-    def measured(name, width, scheme):
-        text = re.sub(r"<meta http-equiv[^>]*>", "", pages[name].read_text(encoding="utf-8"))
-        text = html.escape(text.replace("</body>", MEASURE + "</body>"))
-        frame = pages[name].with_name(f"frame-{width}-{scheme}-{pages[name].name}")
-        style = "<style>:root { color-scheme: light dark } iframe { border: 0 }</style>"
-        frame.write_text(f'{style}<iframe width="{width}" height="3000" srcdoc="{text}"></iframe>', encoding="utf-8")
-        found = re.search(r'data-measured="([^"]*)"', browser(frame, 1500, scheme, "--dump-dom").stdout)
-        assert found, "the measuring script did not run"
-        return json.loads(html.unescape(found.group(1)))
-
-    return measured
+    return functools.cache(lambda name, width, scheme: measured_in_frame(browser, pages[name], width, scheme, MEASURE))
 
 
 def luminance(color):

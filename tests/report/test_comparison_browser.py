@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
-import json
 import re
 
 import matplotlib.image
@@ -15,6 +13,7 @@ from landscape.report.comparison_page import comparison_html
 from landscape.report.suite_page import suite_html
 from tests.comparison import made
 from tests.plots.comparisons import POLICIES, comparison, suite
+from tests.report.frames import measured_in_frame
 from tests.report.test_browser import SCHEMES, browser, contrast, luminance  # noqa: F401
 
 #: Appended to a copy of the page; the page itself has no script.
@@ -64,19 +63,7 @@ def pages(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measure(browser, pages):  # noqa: F811
     """Lengths and colours as the browser computed them, in a frame: windows are never narrower than 500 pixels."""
-
-    @functools.cache
-    def measured(name, width, scheme):
-        text = re.sub(r"<meta http-equiv[^>]*>", "", pages[name].read_text(encoding="utf-8"))
-        text = html.escape(text.replace("</body>", MEASURE + "</body>"))
-        frame = pages[name].with_name(f"frame-{width}-{scheme}-{pages[name].name}")
-        style = "<style>:root { color-scheme: light dark } iframe { border: 0 }</style>"
-        frame.write_text(f'{style}<iframe width="{width}" height="3000" srcdoc="{text}"></iframe>', encoding="utf-8")
-        found = re.search(r'data-measured="([^"]*)"', browser(frame, 1500, scheme, "--dump-dom").stdout)
-        assert found, "the measuring script did not run"
-        return json.loads(html.unescape(found.group(1)))
-
-    return measured
+    return functools.cache(lambda name, width, scheme: measured_in_frame(browser, pages[name], width, scheme, MEASURE))
 
 
 def over(color, paper):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
-import json
-import re
 
 import matplotlib.image
 import numpy as np
@@ -14,6 +11,7 @@ import pytest
 from landscape.report.diagnosis_page import diagnosis_html
 from tests.plots.diagnoses import LAYERS, diagnosis, nothing_measured
 from tests.plots.histories import history
+from tests.report.frames import measured_in_frame
 from tests.report.test_browser import SCHEMES, browser, contrast, luminance  # noqa: F401
 
 #: Appended to a copy of the page; the page itself has no script.
@@ -68,19 +66,7 @@ def pages(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measure(browser, pages):  # noqa: F811
     """Lengths and colours as the browser computed them, in a frame: windows are never narrower than 500 pixels."""
-
-    @functools.cache
-    def measured(name, width, scheme):
-        text = re.sub(r"<meta http-equiv[^>]*>", "", pages[name].read_text(encoding="utf-8"))
-        text = html.escape(text.replace("</body>", MEASURE + "</body>"))
-        frame = pages[name].with_name(f"frame-{width}-{scheme}-{pages[name].name}")
-        style = "<style>:root { color-scheme: light dark } iframe { border: 0 }</style>"
-        frame.write_text(f'{style}<iframe width="{width}" height="3000" srcdoc="{text}"></iframe>', encoding="utf-8")
-        found = re.search(r'data-measured="([^"]*)"', browser(frame, 1500, scheme, "--dump-dom").stdout)
-        assert found, "the measuring script did not run"
-        return json.loads(html.unescape(found.group(1)))
-
-    return measured
+    return functools.cache(lambda name, width, scheme: measured_in_frame(browser, pages[name], width, scheme, MEASURE))
 
 
 @pytest.mark.parametrize("name", ["usual", "several", "two long"])

@@ -183,7 +183,7 @@ def test_rounding_floor_is_measured_against_float64() -> None:
 
 def test_every_column_is_recorded_by_some_tracker_or_by_the_run_itself() -> None:
     by_the_run = {"epoch", "phase", "step", "step_size", "status", "seconds", "samples", "forwards", "gradients"}
-    by_the_run |= {"hessian_products", "gradient_equivalents", "probing_equivalents"}
+    by_the_run |= {"hessian_products", "gradient_equivalents", "probing_equivalents", "spent_share"}
     by_the_run |= {"step_curvature", "sample_size", "sample_noise"}  # what a second phase tells of its steps
     recorded = [column for name in names() for column in columns_of(name)]
     assert set(recorded) == (set(COLUMNS) | set(FAMILIES)) - by_the_run
