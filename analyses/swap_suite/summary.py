@@ -118,7 +118,7 @@ def _ratio(comparison: Comparison, losses: np.ndarray, never: np.ndarray) -> flo
 
 
 def _times(ratio: float) -> str:
-    return "-" if math.isnan(ratio) else f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
+    return "-" if math.isnan(ratio) else f"{ratio:.3g}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 def _epoch(epoch: float) -> str:
