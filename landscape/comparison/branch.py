@@ -9,14 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from landscape.comparison.evaluation import ArmEvaluation, evaluate
+from landscape.comparison.course import course, fit
+from landscape.comparison.evaluation import ArmEvaluation
 from landscape.comparison.first_phase import RUN
-from landscape.comparison.rows import rows_of
 from landscape.comparison.setting import Setting
 from landscape.policies.base import Decision
 from landscape.policies.schedule import Never
-from landscape.status import Status
-from landscape.tracking.facts import uncharged
 from landscape.tracking.history import History
 from landscape.training.checkpoint import CheckpointError
 from landscape.training.phases import FullBatch, PhaseFactory
@@ -102,18 +100,10 @@ class BranchJob:
         directory = trainer.directory
         assert directory is not None
         point = None if directory.checkpoint_file.exists() else self._point(folder)
-        result = trainer.fit(problem, validation, resume=directory.has_run, point=point)
-        if result.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt
-        with uncharged(problem):
-            final = {"train_loss": float(problem.loss()), **evaluate(problem, validation, setting.metrics)}
+        result = fit(trainer, problem, validation, point)
+        found = course(result, problem, validation, setting.metrics)
         _tidy(directory)
-        return {
-            "status": result.status.name,
-            "rows": rows_of(result.history),
-            "final": final,
-            "spent": result.cost["training"].gradient_equivalents,
-        }
+        return found
 
     def _point(self, folder: Path) -> Path:
         """The point's file: one that was kept, or one made from the last one before."""
@@ -140,10 +130,7 @@ class BranchJob:
             run_dir=folder / RUN,
             keep_points=lambda epoch: epoch == self.epoch,
         )
-        assert way.directory is not None
-        result = way.fit(problem, resume=way.directory.has_run, point=start)
-        if result.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt
+        result = fit(way, problem, point=start)
         found = kept_points(folder / RUN).get(self.epoch)
         if found is None:
             raise RuntimeError(

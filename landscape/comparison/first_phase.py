@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from landscape.comparison.asked import Asked
-from landscape.comparison.evaluation import ArmEvaluation, evaluate
+from landscape.comparison.course import course, fit
+from landscape.comparison.evaluation import ArmEvaluation
 from landscape.comparison.panel import Book, Panel
-from landscape.comparison.rows import rows_of
 from landscape.comparison.setting import Setting
 from landscape.policies.schedule import Never
-from landscape.status import Status
-from landscape.tracking.facts import uncharged
 from landscape.training.trainer import Trainer
 
 RUN = "run"
@@ -91,18 +89,10 @@ class FirstPhaseJob:
             run_dir=folder / RUN,
             keep_points=lambda epoch: epoch in starts or epoch in book.swap_epochs,
         )
-        assert trainer.directory is not None
-        result = trainer.fit(problem, validation, resume=trainer.directory.has_run)
-        if result.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt
-        with uncharged(problem):
-            final = {"train_loss": float(problem.loss()), **evaluate(problem, validation, setting.metrics)}
+        result = fit(trainer, problem, validation)
         return {
-            "status": result.status.name,
-            "rows": rows_of(result.history),
-            "final": final,
+            **course(result, problem, validation, setting.metrics),
             "answers": {key: asdict(answer) for key, answer in book.answers.items()},
             "signals": [list(signal) for signal in book.signals],
             "measured": book.measured,
-            "spent": result.cost["training"].gradient_equivalents,
         }
