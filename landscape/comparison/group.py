@@ -11,10 +11,11 @@ from landscape.comparison.shared_snapshot import Shared, SharingSnapshot
 from landscape.cost import Cost
 from landscape.operators.choose import HessianMethod
 from landscape.problem import Problem
-from landscape.tracking.history import History, Row, Value
+from landscape.tracking.history import History, Row, Value, number_in
 from landscape.tracking.snapshot import Snapshot
 from landscape.tracking.tracker import StepPart
 from landscape.training.recording import choose_hessian_method, merged
+from landscape.training.state import spent_columns
 from landscape.vectors import norm
 
 
@@ -81,23 +82,16 @@ class Group:
 
     def record(self, snapshot: Snapshot, measured: Row) -> None:
         """Add the row with its bookkeeping."""
-        training = snapshot.training or Cost(snapshot.problem.num_samples)
-        total = training.copy()
-        if self.spent is not None:
-            total.add(self.spent)
+        none = Cost(snapshot.problem.num_samples)
+        spent = spent_columns(snapshot.training or none, self.spent or none)
         self.history.append(
             {
                 "epoch": snapshot.epoch,
                 "phase": snapshot.phase,
                 "step": snapshot.step,
                 **measured,
-                "gradient_equivalents": total.gradient_equivalents,
-                "probing_equivalents": self.probing(),
-                "spent_share": total.gradient_equivalents / self.budget,
-                "forwards": total.forwards,
-                "gradients": total.gradients,
-                "hessian_products": total.hessian_products,
-                "samples": total.samples,
+                **spent,
+                "spent_share": (number_in(spent, "gradient_equivalents") or 0.0) / self.budget,
                 "seconds": snapshot.seconds,
             }
         )

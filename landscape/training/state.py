@@ -48,19 +48,13 @@ class TrainingState:
 
     def row(self, num_steps: int, measured: dict[str, Value]) -> Row:
         """The row of the epoch that has just ended."""
-        spent = self.cost["training"].copy()
-        spent.add(self.cost["probing"])
+        training, probing = self.cost["training"], self.cost["probing"]
         return {
             "epoch": self.epoch,
             "phase": self.phase,
             "step": num_steps,
             **measured,
-            "gradient_equivalents": spent.gradient_equivalents,
-            "probing_equivalents": self.cost["probing"].gradient_equivalents,
-            "forwards": spent.forwards,
-            "gradients": spent.gradients,
-            "hessian_products": spent.hessian_products,
-            "samples": spent.samples,
+            **spent_columns(training, probing),
             "seconds": self.seconds,
         }
 
@@ -89,3 +83,17 @@ class TrainingState:
         self.evaluations = [Evaluation(**item) for item in state["evaluations"]]
         for purpose, cost in self.cost.items():
             cost.load_state_dict(state["cost"][purpose])
+
+
+def spent_columns(training: Cost, probing: Cost) -> dict[str, Value]:
+    """What a row tells of the work so far, probing included."""
+    spent = training.copy()
+    spent.add(probing)
+    return {
+        "gradient_equivalents": spent.gradient_equivalents,
+        "probing_equivalents": probing.gradient_equivalents,
+        "forwards": spent.forwards,
+        "gradients": spent.gradients,
+        "hessian_products": spent.hessian_products,
+        "samples": spent.samples,
+    }
