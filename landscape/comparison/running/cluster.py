@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from landscape.comparison.running.executor import Finished, finished
+from landscape.comparison.running.interrupts import deferred_interrupts
 from landscape.comparison.running.job import Job, job_key, largest_first
 from landscape.comparison.running.store import Store
 from landscape.comparison.running.worker import leave_with_coordinator, run_one, use_threads
@@ -56,7 +57,8 @@ class ClusterExecutor:
     submitit, and goes on from what is in its folder. Jobs that somebody cancels by hand are not submitted again.
 
     If the coordinator is killed, the jobs go on; the next coordinator with the same ``folder`` waits for them instead of
-    submitting them twice. Ctrl-C cancels them.
+    submitting them twice. Ctrl-C cancels them. Local jobs end within a second of their coordinator; only a process that
+    was being submitted when the coordinator was killed stays for a minute, without beginning its job.
     """
 
     def __init__(
@@ -187,10 +189,11 @@ class _Batch:
             return
         coordinator = self._store.coordinator if self._local else None
         tasks = [_Task(job, self._store.root.absolute(), coordinator, self._num_threads) for job in jobs]
-        for job, submitted in zip(jobs, self._submitter.submit_array(tasks), strict=True):
-            self.running[job_key(job)] = (job, submitted)
-            self._register[job_key(job)] = submitted.job_id
-        write_atomically(self._register_file, json.dumps(self._register).encode())
+        with deferred_interrupts():  # jobs that nobody knows of would not be cancelled, and be run twice
+            for job, submitted in zip(jobs, self._submitter.submit_array(tasks), strict=True):
+                self.running[job_key(job)] = (job, submitted)
+                self._register[job_key(job)] = submitted.job_id
+            write_atomically(self._register_file, json.dumps(self._register).encode())
 
     def collect(self) -> Iterator[Finished]:
         """Tell of those that have ended, and queue again those that were lost."""

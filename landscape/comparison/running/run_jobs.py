@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
-from types import FrameType
 from typing import Any
 
 from landscape.comparison.running.executor import Executor
+from landscape.comparison.running.interrupts import termination_interrupts
 from landscape.comparison.running.job import Job, job_key, largest_first
 from landscape.comparison.running.store import Store
 
@@ -81,7 +78,7 @@ def run_jobs(
     """
     by_key = {job_key(job): job for job in jobs}
     largest_first(by_key.values())  # refuses impossible estimates before any work
-    with _termination_interrupts(), store.hold():
+    with termination_interrupts(), store.hold():
         results = {key: store.result(job) for key, job in by_key.items()}
         if retry:
             for key, job in by_key.items():
@@ -119,20 +116,3 @@ class _Meter:
     def share(self) -> float:
         left = math.fsum(self._missing.values())
         return 1.0 - left / self._total if self._total else 1.0
-
-
-@contextlib.contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Let a termination signal do what Ctrl-C does while the block runs."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread only
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

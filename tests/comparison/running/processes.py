@@ -41,6 +41,14 @@ def group(leader: int) -> list[str]:
     return [args for pgid, stat, args in found if int(pgid) == leader and not stat.startswith("Z")]
 
 
+def wait_until_gone(leader: int, seconds: float = 20.0) -> None:
+    """Wait until no process of a group lives."""
+    deadline = time.monotonic() + seconds
+    while left := group(leader):
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.05)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

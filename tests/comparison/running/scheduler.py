@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("SCHEDULER_FOLDER", "."))
@@ -26,6 +27,10 @@ def sbatch(script: str) -> None:
         (FOLDER / f"{name}.state").write_text("PENDING 0")
         silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.Popen([sys.executable, __file__, name, script], start_new_session=True, **silent)
+    while any((FOLDER / f"{name}.state").read_text().startswith("PENDING") for name in names):
+        time.sleep(0.01)  # scancel here finds running jobs only
+    if "SCHEDULER_INTERRUPTS" in os.environ:  # as if somebody pressed Ctrl-C before the answer
+        os.kill(os.getppid(), signal.SIGINT)
     sys.stdout.write(f"Submitted batch job {number}\n")
 
 

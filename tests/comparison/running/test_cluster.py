@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from landscape.comparison.running.cluster import ClusterExecutor
+from landscape.comparison.running.job import job_key
 from landscape.comparison.running.run_jobs import run_jobs
 from landscape.comparison.running.serial import SerialExecutor
 from landscape.comparison.running.store import Store
 from tests.comparison.running.jobs import Call, Walk, die, lines
-from tests.comparison.running.processes import coordinator, group, wait_until
+from tests.comparison.running.processes import coordinator, group, wait_until, wait_until_gone
 from tests.comparison.running.scheduler import install, running
 from tests.comparison.running.test_executors import contents, values
 
@@ -81,7 +83,7 @@ def test_jobs_outlive_a_killed_coordinator_and_are_adopted_by_the_next_and_cance
     with coordinator(tmp_path, "slurm", 2, rest=0.5) as process:
         wait_until(lambda: len(lines(log)) == 2)
         process.kill()
-        wait_until(lambda: not group(process.pid))
+        wait_until_gone(process.pid)
     assert len(running(scheduler)) == 2
     walks = [Walk(seed, log) for seed in range(2)]
     executor = ClusterExecutor(tmp_path / "cluster", poll_seconds=0.1)
@@ -96,3 +98,14 @@ def test_jobs_outlive_a_killed_coordinator_and_are_adopted_by_the_next_and_cance
         assert process.communicate(timeout=10)[0].splitlines()[-1] == "interrupted"
     wait_until(lambda: not any(group(leader) for leader in running(scheduler)))
     assert all(store.result(Walk(seed, log)) is None for seed in (2, 3))
+
+
+def test_ctrl_c_while_jobs_are_submitted_leaves_none_of_them(tmp_path, scheduler, monkeypatch):
+    monkeypatch.setenv("SCHEDULER_INTERRUPTS", "1")
+    store, walks = Store(tmp_path / "store"), [Walk(seed, tmp_path / "log.txt", rest=60.0) for seed in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(walks, store, ClusterExecutor(tmp_path / "jobs", poll_seconds=0.1))
+    assert len(list(scheduler.glob("*.state"))) == 2, "they had been submitted"
+    wait_until(lambda: not any(group(leader) for leader in running(scheduler)))
+    assert set(json.loads((tmp_path / "jobs" / "submitted.json").read_bytes())) == {job_key(walk) for walk in walks}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

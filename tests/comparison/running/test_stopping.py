@@ -15,7 +15,7 @@ from landscape.comparison.running.serial import SerialExecutor
 from landscape.comparison.running.store import Store
 from tests.comparison.running.coordinator import executor_of
 from tests.comparison.running.jobs import Call, Walk, lines
-from tests.comparison.running.processes import coordinator, group, wait_until
+from tests.comparison.running.processes import coordinator, wait_until, wait_until_gone
 from tests.comparison.running.test_executors import contents, values
 
 
@@ -42,7 +42,9 @@ def test_killed_at_random_moments_the_store_becomes_the_same_and_nothing_is_done
             time.sleep(chance.uniform(0, latest))
             process.kill()
             killed += process.wait() == -signal.SIGKILL
-            wait_until(lambda: not group(process.pid), 10.0)
+            wait_until_gone(
+                process.pid, 75.0
+            )  # submitit waits a minute for what a killed coordinator did not hand over
         begun = [int(line.split()[0]) for line in lines(log)[len(before) :]]
         assert not done & set(begun), "repeated"
         done = done_seeds(tmp_path, num_jobs)
@@ -63,7 +65,7 @@ def test_killing_the_coordinator_is_not_held_against_the_job(tmp_path):
             wait_until(lambda: len(lines(tmp_path / "log.txt")) == attempt)  # noqa: B023
             process.kill()
             process.wait()
-            wait_until(lambda: not group(process.pid), 10.0)
+            wait_until_gone(process.pid, 10.0)
     job, store = Walk(0, tmp_path / "log.txt"), Store(tmp_path / "store")
     assert store.num_deaths(job) == 0 and store.result(job) is None
     assert (store.folder(job) / ".begun.json").exists()
@@ -88,7 +90,7 @@ def test_an_interrupted_comparison_leaves_no_process_and_goes_on_later(tmp_path,
         (os.killpg if whole_group else os.kill)(process.pid, number)
         out, err = process.communicate(timeout=10)
         assert (process.returncode, out.splitlines()[-1]) == (130, "interrupted"), err
-        wait_until(lambda: not group(process.pid), 5.0)
+        wait_until_gone(process.pid, 5.0)
     store, jobs = Store(tmp_path / "store"), [Walk(seed, log) for seed in range(3)]
     assert all(store.result(job) is None and store.num_deaths(job) == 0 for job in jobs)
     assert [result["status"] for result in run_jobs(jobs, store, SerialExecutor()).values()] == ["done"] * 3

@@ -19,7 +19,7 @@ from landscape.comparison.running.run_jobs import run_jobs
 from landscape.comparison.running.serial import SerialExecutor
 from landscape.comparison.running.store import Store, StoreError, StoreWarning
 from tests.comparison.running.jobs import Call, Walk, lines
-from tests.comparison.running.processes import coordinator, group, wait_until
+from tests.comparison.running.processes import coordinator, wait_until, wait_until_gone
 
 NUMBERS = ("NaN", "Infinity", "-Infinity")
 LEAVES = (
@@ -127,7 +127,7 @@ def test_a_store_has_one_coordinator(tmp_path):
         with pytest.raises(StoreError, match=r"another process is writing to .*Wait for it to end"):
             run_jobs([job_of({})], Store(tmp_path / "store"), SerialExecutor())
         other.send_signal(signal.SIGKILL)
-        wait_until(lambda: not group(other.pid))
+        wait_until_gone(other.pid)
         assert len(run_jobs([job_of({})], Store(tmp_path / "store"), SerialExecutor())) == 1
 
 
