@@ -95,7 +95,7 @@ def test_jobs_outlive_a_killed_coordinator_and_are_adopted_by_the_next_and_cance
     with coordinator(tmp_path, "slurm", 4, rest=60.0) as process:
         wait_until(lambda: len(lines(log)) == 5)
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=10)[0].splitlines()[-1] == "interrupted"
+        assert process.communicate(timeout=30)[0].splitlines()[-1] == "interrupted"
     wait_until(lambda: not any(group(leader) for leader in running(scheduler)))
     assert all(store.result(Walk(seed, log)) is None for seed in (2, 3))
 
