@@ -1,7 +1,7 @@
 r"""Compare all swap criteria on all tasks of the suite: tables, figures and pages.
 
     python analyses/swap_suite/run_suite.py --output swap_suite --jobs 2          # about an hour and a half on two cores
-    python analyses/swap_suite/run_suite.py --output tiny --tiny --jobs 2         # a few minutes
+    python analyses/swap_suite/run_suite.py --output tiny --tiny                  # under two minutes
     python analyses/swap_suite/run_suite.py --output big --full --cluster slurm   # GPUs
 
 Whatever is in the folder is not computed again, so a run that was stopped goes on where it was.

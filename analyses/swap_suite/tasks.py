@@ -11,7 +11,7 @@ import importlib
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import Any
 
@@ -92,7 +92,7 @@ class SuiteTask:
         return replace(self, first=first if self.stream is None else OnStream(first, self.stream))
 
     def tiny(self) -> SuiteTask:
-        """Seconds, to see that it runs: little data, two seeds, a short budget."""
+        """Seconds, to see that it runs: little data, one or two seeds, a short budget."""
         return self._sized(TINY[self.name], budget=12.0, seeds=2)
 
     def full(self) -> SuiteTask:
@@ -100,8 +100,9 @@ class SuiteTask:
         return self._sized({"device": "auto", **FULL[self.name]}, seeds=10)
 
     def _sized(self, changed: dict[str, Any], **settings: Any) -> SuiteTask:
-        sizes = {name: value for name, value in changed.items() if name not in ("budget", "first", "from_start")}
-        others = {name: value for name, value in changed.items() if name not in sizes}
+        own = {field.name for field in fields(self)}
+        sizes = {name: value for name, value in changed.items() if name not in own}
+        others = {name: value for name, value in changed.items() if name in own}
         return replace(self, make_problem=functools.partial(self.make_problem, **sizes), **{**settings, **others})
 
 
@@ -228,7 +229,7 @@ TASKS = {
     )
 }
 
-_FEW_IMAGES = {"num_train": 64, "num_validation": 64}
+_SHORT = {"budget": 6.0, "seeds": 1}
 _ALL_CLOTHES = {
     "num_train": 60_000,
     "num_validation": 10_000,
@@ -239,12 +240,13 @@ _ALL_CLOTHES = {
 }
 #: What changes in a small size: keywords of ``make_problem``, and fields of the task.
 TINY: dict[str, dict[str, Any]] = {
-    **{name: {"num_train": 200, "num_validation": 100} for name in TASKS if name.startswith("digits")},
-    **{name: dict(_FEW_IMAGES) for name in TASKS if name.startswith("fashion")},
-    "mnist-5k": {"num_train": 200, "num_validation": 100},
+    **{name: {"num_train": 200, "num_validation": 100} for name in TASKS if name.startswith("digits-mse")},
+    **{name: {"num_train": 200, "num_validation": 100, "seeds": 1} for name in TASKS if name.startswith("digits-ce")},
+    **{name: {"num_train": 16, "num_validation": 16, **_SHORT} for name in TASKS if name.startswith("fashion")},
+    "mnist-5k": {"num_train": 100, "num_validation": 100, **_SHORT},
     "burgers": {"num_inside": 50, "num_edge": 10},
-    "convection": {"num_inside": 50, "num_edge": 10},
-    "text": {"num_train": 32, "num_validation": 32},
+    "convection": {"num_inside": 50, "num_edge": 10, "seeds": 1},
+    "text": {"num_train": 32, "num_validation": 32, **_SHORT},
     "one-pass": {"num_train": 128, "num_validation": 1024},
 }
 #: What changes in the size for a GPU.

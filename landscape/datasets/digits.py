@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from landscape.datasets.raw_images import RawImages
@@ -13,8 +15,9 @@ MAX_PIXEL = 16  # Each pixel counts the ink dots in a block of 4 x 4.
 _SPLIT_SEED = 1797
 
 
+@functools.cache  # parsing their text takes longer than many a test or short run; they are 115 kB
 def read_digits() -> RawImages:
-    """Read the digits and split them in a shuffled order that never changes."""
+    """Read the digits and split them in a shuffled order that never changes. The arrays are shared: do not write to them."""
     # Takes a second, and nothing else here needs it.
     from sklearn.datasets import load_digits
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,12 @@ def _variant(folder: Path, file: str) -> Path | None:
 
 
 def _read_images(path: Path, count: int) -> Pixels:
+    state = path.stat()
+    return _read_images_once(path, count, (state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=2)  # 55 MB: both files of one data set, which a comparison loads for every one of its jobs
+def _read_images_once(path: Path, count: int, _state: tuple[int, int]) -> Pixels:
     images: Pixels = read_idx(path, shape=(count, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
     return images[:, None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import importlib.util
 import zlib
@@ -50,6 +51,7 @@ def _packaged_file() -> Path:
     )
 
 
+@functools.lru_cache(maxsize=1)  # 4 MB, parsed from text
 def _read_rows(path: Path) -> Pixels:
     count, width = NUM_TRAIN + NUM_TEST, IMAGE_SIZE**2 + 1
     expected = f"expected {count} rows of {IMAGE_SIZE**2} pixels from 0 to 255 and one label"
