@@ -32,7 +32,8 @@ from landscape.replaying.choice import choose
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "swap_suite"))
 
-from tasks import TASKS, SuiteTask
+from suite_task import SuiteTask
+from tasks import TASKS
 
 FINISHER = "cg"
 CASES = ("digits-ce-tanh", "digits-mse-tanh")

@@ -3,6 +3,7 @@ r"""Compare all swap criteria on all tasks of the suite: tables, figures and pag
     python analyses/swap_suite/run_suite.py --output swap_suite --jobs 2          # about an hour and a half on two cores
     python analyses/swap_suite/run_suite.py --output tiny --tiny                  # under two minutes
     python analyses/swap_suite/run_suite.py --output big --full --cluster slurm   # GPUs
+    python analyses/swap_suite/run_suite.py --output held_out --held-out --jobs 2 # six other tasks
 
 Whatever is in the folder is not computed again, so a run that was stopped goes on where it was.
 """
@@ -19,8 +20,10 @@ from pathlib import Path
 
 import metrics
 import torch
-from summary import put_into, tables
-from tasks import TASKS, SuiteTask, carry_by_value
+from held_out import HELD_OUT
+from suite_task import SuiteTask, carry_by_value
+from summary import put_into, put_tables, tables
+from tasks import TASKS
 
 import landscape as ls
 from landscape.comparison.across import across
@@ -37,7 +40,7 @@ PEAKS = {
     "gradient-norm-peak (rise)": "gradient-norm-peak:norm=mean_batch,require_rise=true",
 }
 #: Tasks that have an accuracy.
-CLASSIFIED = ("digits", "mnist", "fashion")
+CLASSIFIED = ("digits", "mnist", "fashion", "recurrent", "breast")
 CONTROLS = ("lbfgs", "adam-cosine", "adam-full-batch")
 
 
@@ -92,7 +95,8 @@ def executor_of(options: argparse.Namespace) -> Executor | int:
 def main() -> None:
     """Run, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument("--held-out", action="store_true", help=f"other tasks: {', '.join(HELD_OUT)}")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"some of {', '.join(TASKS)}, or of those held out")
     parser.add_argument("--output", type=Path, required=True, help="folder for results, tables and pages")
     parser.add_argument("--jobs", type=int, default=1, help="local processes, or jobs on the cluster at a time")
     parser.add_argument("--cluster", choices=("slurm", "local"), help="submit jobs instead (needs submitit)")
@@ -100,15 +104,21 @@ def main() -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--tiny", action="store_true", help="seconds a task, to see that it runs")
     size.add_argument("--full", action="store_true", help="the sizes of papers, for GPUs")
-    parser.add_argument("--docs", type=Path, help="bring the tables, the page and the figure in this folder up to date")
+    parser.add_argument(
+        "--docs", type=Path, help="bring the tables (and the page and figure) in this folder up to date"
+    )
     parser.add_argument("--retry", action="store_true", help="try again what crashed before")
     options = parser.parse_args()
+    suite = HELD_OUT if options.held_out else TASKS
+    unknown = set(options.tasks or ()) - suite.keys()
+    if unknown:
+        parser.error(f"there is no task {', '.join(sorted(unknown))}; known are {', '.join(suite)}.")
     torch.set_num_threads(1)  # as in the workers
     carry_by_value(metrics)
     options.output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Comparison] = {}
-    for name in options.tasks:
-        task = TASKS[name].tiny() if options.tiny else TASKS[name].full() if options.full else TASKS[name]
+    for name in options.tasks or suite:
+        task = suite[name].tiny() if options.tiny else suite[name].full() if options.full else suite[name]
         began = time.perf_counter()
         found[name] = compare_task(task, options, executor_of(options))
         sys.stdout.write(f"{name}: {time.perf_counter() - began:.0f} s\n{found[name]}\n\n")
@@ -116,7 +126,9 @@ def main() -> None:
         save_page(options.output / "suite.html", suite_html(found), across_json(found))
     for name, table in tables(found).items():
         sys.stdout.write(f"\n{name}\n\n{table}\n")
-    if options.docs is not None:
+    if options.docs is not None and options.held_out:
+        put_tables(options.docs, {f"held-out-{name}": table for name, table in tables(found).items() if name != "work"})
+    elif options.docs is not None:
         put_into(options.docs, found, across_json(found))
     sys.stdout.write(f"\n{across(found)}\n\n{options.output / 'suite.html'}\n")
 

@@ -97,9 +97,17 @@ def work_table(found: Mapping[str, Comparison]) -> str:
 
 def put_into(folder: Path, found: Mapping[str, Comparison], document: str) -> None:
     """Bring the documentation up to date: tables between their marks, the page, the figure."""
+    put_tables(folder, tables(found))
+    save_page(folder / PAGE, suite_html(found), document)
+    with mpl.rc_context({"svg.hashsalt": "landscape", "svg.fonttype": "path"}):
+        plot_responses(found).savefig(folder / IMAGE, metadata={"Date": None})
+
+
+def put_tables(folder: Path, made: Mapping[str, str]) -> None:
+    """Put tables between their marks."""
     page = folder / "swap_suite.md"
     text = page.read_text(encoding="utf-8")
-    for name, table in tables(found).items():
+    for name, table in made.items():
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text, count = mark.subn(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", text)
         if count != 1:
@@ -107,9 +115,6 @@ def put_into(folder: Path, found: Mapping[str, Comparison], document: str) -> No
                 f"{page} has {count} places for the table {name!r}; it needs one, between <!-- {name} --> and <!-- end -->."
             )
     page.write_text(text, encoding="utf-8")
-    save_page(folder / PAGE, suite_html(found), document)
-    with mpl.rc_context({"svg.hashsalt": "landscape", "svg.fonttype": "path"}):
-        plot_responses(found).savefig(folder / IMAGE, metadata={"Date": None})
 
 
 def _ratio(comparison: Comparison, losses: np.ndarray, never: np.ndarray) -> float:

