@@ -17,7 +17,8 @@ from problems.text import names
 from suite_task import SHORT, SuiteTask, adam, carry_by_value, cosine
 from torch import nn
 
-SMALL, MEDIUM, IMAGES = 10, 5, 3  # seeds
+#: Seeds. With fewer than 11 of them no exact test could find anything among some 35 policies.
+SMALL, MEDIUM, IMAGES = 12, 5, 3
 SPEED = 10.0  # of the convection
 
 
