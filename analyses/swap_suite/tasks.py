@@ -38,7 +38,7 @@ def _digits(loss: str, activation: str, learning_rate: float, higher: float) -> 
         ),
         adam(learning_rate, 128),
         budget=300,
-        seeds=SMALL,
+        seeds=SMALL if loss == "mse" else MEDIUM,
         from_start=cosine(128, learning_rate, higher),
         tiny_size={"num_train": 200, "num_validation": 100, "seeds": 2 if loss == "mse" else 1},
         full_size={"budget": 1000.0},
