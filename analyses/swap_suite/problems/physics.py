@@ -34,12 +34,8 @@ def burgers(
     ----------
     Raissi, Perdikaris, Karniadakis (2019), J. Comput. Phys. 378:686, appendix A.1: this equation with 9 layers of 20.
     """
-    generator = torch.Generator().manual_seed(seed)
-    place = best_device(device)
-    model = tanh_network(width, depth, generator).to(place)
-    sets = [burgers_points(num_inside, num_edge, generator, place) for _ in ("training", "validation")]
-    training, validation = (ls.Problem.from_closure(model, burgers_loss, [points]) for points in sets)
-    return training, validation
+    draw = functools.partial(burgers_points, num_inside, num_edge)
+    return _problems(seed, burgers_loss, draw, width, depth, device)
 
 
 def burgers_points(num_inside: int, num_edge: int, generator: torch.Generator, device: torch.device) -> Points:
@@ -100,13 +96,8 @@ def convection(
     Krishnapriyan et al. (2021), Characterizing possible failure modes in physics-informed neural networks, NeurIPS,
     arXiv:2109.01050, section 3.1: at beta = 30 such networks fail.
     """
-    generator = torch.Generator().manual_seed(seed)
-    place = best_device(device)
-    model = tanh_network(width, depth, generator).to(place)
-    sets = [convection_points(num_inside, num_edge, generator, place) for _ in ("training", "validation")]
-    loss = functools.partial(convection_loss, beta=beta)
-    training, validation = (ls.Problem.from_closure(model, loss, [points]) for points in sets)
-    return training, validation
+    draw = functools.partial(convection_points, num_inside, num_edge)
+    return _problems(seed, functools.partial(convection_loss, beta=beta), draw, width, depth, device)
 
 
 def convection_points(num_inside: int, num_edge: int, generator: torch.Generator, device: torch.device) -> Points:
@@ -154,13 +145,8 @@ def helmholtz(
     ----------
     Wang, Teng, Perdikaris (2021), SIAM J. Sci. Comput. 43:A3055, section 2.4, with lower frequencies.
     """
-    generator = torch.Generator().manual_seed(seed)
-    place = best_device(device)
-    model = tanh_network(width, depth, generator).to(place)
-    sets = [helmholtz_points(num_inside, num_edge, generator, place) for _ in ("training", "validation")]
-    loss = functools.partial(helmholtz_loss, wave_number=wave_number)
-    training, validation = (ls.Problem.from_closure(model, loss, [points]) for points in sets)
-    return training, validation
+    draw = functools.partial(helmholtz_points, num_inside, num_edge)
+    return _problems(seed, functools.partial(helmholtz_loss, wave_number=wave_number), draw, width, depth, device)
 
 
 def helmholtz_points(num_inside: int, num_edge: int, generator: torch.Generator, device: torch.device) -> Points:
@@ -191,6 +177,23 @@ def helmholtz_loss(model: nn.Module, batch: Points, wave_number: float) -> Tenso
 def helmholtz_solution(points: Tensor) -> Tensor:
     """sin(pi x) sin(2 pi y) at points (x, y) of shape (K, 2)."""
     return torch.sin(math.pi * points[:, :1]) * torch.sin(2 * math.pi * points[:, 1:])
+
+
+def _problems(
+    seed: int,
+    loss: Callable[[nn.Module, Points], Tensor],
+    draw: Callable[[torch.Generator, torch.device], Points],
+    width: int,
+    depth: int,
+    device: str,
+) -> Problems:
+    """Training and validation: one network, two sets of points."""
+    generator = torch.Generator().manual_seed(seed)
+    place = best_device(device)
+    model = tanh_network(width, depth, generator).to(place)
+    sets = [draw(generator, place) for _ in ("training", "validation")]
+    training, validation = (ls.Problem.from_closure(model, loss, [points]) for points in sets)
+    return training, validation
 
 
 def tanh_network(width: int, depth: int, generator: torch.Generator) -> nn.Sequential:
