@@ -1,6 +1,6 @@
 r"""Compare all swap criteria on all tasks of the suite: tables, figures and pages.
 
-    python analyses/swap_suite/run_suite.py --output swap_suite --jobs 2          # about an hour and a half on two cores
+    python analyses/swap_suite/run_suite.py --output swap_suite --jobs 2          # under two hours on two cores
     python analyses/swap_suite/run_suite.py --output tiny --tiny                  # under two minutes
     python analyses/swap_suite/run_suite.py --output big --full --cluster slurm   # GPUs
     python analyses/swap_suite/run_suite.py --output held_out --held-out --jobs 2 # six other tasks

@@ -1,6 +1,6 @@
 """One task of the suite: what is minimised, how the first phase trains, for how long, how often.
 
-Every task has three sizes: as it is (a laptop's hour for all of the suite), ``tiny()`` (to see that it runs) and ``full()``
+Every task has three sizes: as it is (a laptop's two hours for all of the suite), ``tiny()`` (to see that it runs) and ``full()``
 (a GPU).
 """
 

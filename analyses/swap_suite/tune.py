@@ -1,6 +1,6 @@
 """The learning rates of the suite: what each gives when Adam never swaps, on a seed that the suite does not use.
 
-    python analyses/swap_suite/tune.py                  # all tasks, a quarter of an hour
+    python analyses/swap_suite/tune.py                  # all tasks, twenty minutes
     python analyses/swap_suite/tune.py burgers text     # some
     python analyses/swap_suite/tune.py --tiny           # seconds, to see that it runs
 
