@@ -1,7 +1,7 @@
 """One task of the suite: what is minimised, how the first phase trains, for how long, how often.
 
-Every task has three sizes: as it is (a laptop's two hours for all of the suite), ``tiny()`` (to see that it runs) and ``full()``
-(a GPU).
+Every task has three sizes: as it is (a laptop's two hours for all of the suite), ``tiny()`` (to see that it runs) and
+``full()`` (a GPU).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from landscape.training.registry import build_second
 #: A seed on which learning rates are chosen, and no task is run.
 TUNING_SEED = 100
 #: Of tiny sizes that would take long otherwise.
-SHORT = {"budget": 6.0, "seeds": 1}
+SHORT = {"budget": 4.0, "seeds": 1}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class SuiteTask:
 
     def tiny(self) -> SuiteTask:
         """Seconds, to see that it runs: little data, one or two seeds, a short budget."""
-        return self._sized(self.tiny_size, budget=12.0, seeds=2)
+        return self._sized(self.tiny_size, budget=8.0, seeds=2)
 
     def full(self) -> SuiteTask:
         """For a GPU: the data and budgets of papers, ten seeds."""

@@ -55,7 +55,7 @@ def _fashion(name: str, title: str, model: str, learning_rate: float, higher: fl
         seeds=IMAGES,
         from_start=cosine(64, learning_rate, higher),
         note=note,
-        tiny_size={"num_train": 16, "num_validation": 16, **SHORT},
+        tiny_size={"num_train": 8, "num_validation": 8, **SHORT},
         full_size={
             "num_train": 60_000,
             "num_validation": 10_000,

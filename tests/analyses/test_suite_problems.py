@@ -262,7 +262,7 @@ def test_the_table_of_learning_rates_is_printed(monkeypatch, capsys):
     tune.main()
     head, line, *rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 2 and all(row.count("|") == head.count("|") == line.count("|") for row in rows)
-    assert all(row.count("**") == 4 for row in rows) and "| one-pass | validation_loss | 12 |" in rows[0]
+    assert all(row.count("**") == 4 for row in rows) and "| one-pass | validation_loss | 8 |" in rows[0]
     monkeypatch.setattr(sys, "argv", ["tune.py", "nothing"])
     with pytest.raises(SystemExit, match="2"):
         tune.main()
