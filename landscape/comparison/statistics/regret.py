@@ -147,9 +147,12 @@ def log_ratio(losses: ArrayLike, baseline: ArrayLike, floor: float = 0.0) -> Flo
     [-1.0, 2.0, inf]
     """
     above, below = _floored(losses, baseline, "baseline", floor)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.log2(above) - np.log2(below)  # a ratio of finite losses may overflow, its logarithm does not
-    return np.where(above == below, 0.0, ratio)
+    high, low = np.maximum(above, below), np.minimum(above, below)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        # A ratio of finite losses may overflow, its logarithm does not; of losses nearly equal, logarithms lose the difference.
+        far, near = np.log2(high) - np.log2(low), np.log1p((high - low) / low) / np.log(2.0)
+        size = np.where(high < 2.0 * low, near, far)
+    return np.where(above == below, 0.0, np.where(above > below, size, -size))
 
 
 def _floored(losses: ArrayLike, reference: ArrayLike, name: str, floor: float) -> tuple[FloatArray, FloatArray]:

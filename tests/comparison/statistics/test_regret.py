@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,6 +64,12 @@ def test_log_ratio_on_a_result_written_by_hand():
     losses = [1.0, 8.0, INF, 1.0, INF, 0.0, 0.0, 1.0, NAN]
     baseline = [2.0, 2.0, 1.0, INF, INF, 0.0, 1.0, 0.0, 1.0]
     np.testing.assert_array_equal(log_ratio(losses, baseline), [-1.0, 2.0, INF, -INF, 0.0, 0.0, -INF, INF, NAN])
+
+
+def test_a_small_log_ratio_keeps_its_digits():
+    """log2(1 + x) is x / ln 2 for a small x."""
+    assert log_ratio([1.0 + 2.0**-50], [1.0])[0] == pytest.approx(2.0**-50 / math.log(2), rel=1e-12)
+    assert log_ratio([1e-6], [math.nextafter(1e-6, 1.0)])[0] < 0
 
 
 def test_a_ratio_too_large_for_a_float_has_a_logarithm():
