@@ -22,7 +22,7 @@ import metrics
 import torch
 from held_out import HELD_OUT
 from suite_task import SuiteTask, carry_by_value
-from summary import put_into, put_tables, tables
+from summary import put_page, put_tables, tables
 from tasks import TASKS
 
 import landscape as ls
@@ -32,7 +32,6 @@ from landscape.comparison.running.executor import Executor
 from landscape.files import save_page
 from landscape.report.suite_page import suite_html
 
-HERE = Path(__file__).parent
 #: What practitioners write for policies without defaults, and the readings of the paper's rule.
 SHARES = (0.1, 0.3, 0.6, 0.8)
 PEAKS = {
@@ -124,12 +123,14 @@ def main() -> None:
         sys.stdout.write(f"{name}: {time.perf_counter() - began:.0f} s\n{found[name]}\n\n")
         sys.stdout.flush()
         save_page(options.output / "suite.html", suite_html(found), across_json(found))
-    for name, table in tables(found).items():
+    made = tables(found)
+    for name, table in made.items():
         sys.stdout.write(f"\n{name}\n\n{table}\n")
     if options.docs is not None and options.held_out:
-        put_tables(options.docs, {f"held-out-{name}": table for name, table in tables(found).items() if name != "work"})
+        put_tables(options.docs, {f"held-out-{name}": table for name, table in made.items() if name != "work"})
     elif options.docs is not None:
-        put_into(options.docs, found, across_json(found))
+        put_tables(options.docs, made)
+        put_page(options.docs, found, across_json(found))
     sys.stdout.write(f"\n{across(found)}\n\n{options.output / 'suite.html'}\n")
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 
+from landscape.cli.figure_files import figure_bytes
 from landscape.comparison.across import Across, AcrossScore, across
 from landscape.comparison.arm import Arm
 from landscape.comparison.comparison import Comparison
 from landscape.comparison.scores import reference_scores
 from landscape.comparison.text import short_regret
-from landscape.files import save_page
+from landscape.files import save_page, write_atomically
 from landscape.plots.responses import plot_responses
 from landscape.report.suite_page import suite_html
 
@@ -95,16 +96,14 @@ def work_table(found: Mapping[str, Comparison]) -> str:
     return "\n".join(lines)
 
 
-def put_into(folder: Path, found: Mapping[str, Comparison], document: str) -> None:
-    """Bring the documentation up to date: tables between their marks, the page, the figure."""
-    put_tables(folder, tables(found))
+def put_page(folder: Path, found: Mapping[str, Comparison], document: str) -> None:
+    """Bring the documentation's page and figure up to date."""
     save_page(folder / PAGE, suite_html(found), document)
-    with mpl.rc_context({"svg.hashsalt": "landscape", "svg.fonttype": "path"}):
-        plot_responses(found).savefig(folder / IMAGE, metadata={"Date": None})
+    write_atomically(folder / IMAGE, figure_bytes(functools.partial(plot_responses, found), "svg"))
 
 
 def put_tables(folder: Path, made: Mapping[str, str]) -> None:
-    """Put tables between their marks."""
+    """Put tables between their marks in the documentation."""
     page = folder / "swap_suite.md"
     text = page.read_text(encoding="utf-8")
     for name, table in made.items():

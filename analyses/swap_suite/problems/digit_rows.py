@@ -6,14 +6,14 @@ The seed decides the initial weights, and which images are trained on and which 
 from __future__ import annotations
 
 import functools
-import itertools
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import landscape as ls
+from problems.building import seeded, tanh_chain
 from problems.devices import best_device
-from problems.images import Problems, seeded, split
+from problems.images import Problems, split
 
 #: Of the labels; with it, cross-entropy cannot go to 0.
 SMOOTHING = 0.1
@@ -31,7 +31,7 @@ def autoencoder(
     """
     data = split(ls.datasets.load("digits"), num_train, num_validation, seed)
     place = best_device(device)
-    model = seeded(functools.partial(_mirrored, widths), seed).to(place)
+    model = seeded(functools.partial(tanh_chain, (*widths, *widths[-2::-1])), seed).to(place)
 
     def problem(images: Tensor) -> ls.Problem:
         pixels = images.flatten(1).to(place)
@@ -71,10 +71,3 @@ class RowReader(nn.Module):
         for row in rows.unbind(dim=1):
             state = self.cell(row, state)
         return self.head(state)
-
-
-def _mirrored(widths: tuple[int, ...]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for wide, narrow in itertools.pairwise((*widths, *widths[-2::-1])):
-        layers += [nn.Linear(wide, narrow), nn.Tanh()]
-    return nn.Sequential(*layers[:-1])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import landscape as ls
 from landscape.datasets import ImageData
-from landscape.datasets.shuffling import stable_permutation
+from problems.building import divided, seeded
 from problems.devices import best_device
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -69,23 +69,11 @@ def fashion(
 
 def split(data: ImageData, num_train: int, num_validation: int, seed: int) -> ImageData:
     """Training and test images put together and divided anew."""
-    if num_train + num_validation > data.num_train + data.num_test:
-        raise ValueError(
-            f"num_train={num_train} and num_validation={num_validation} were given; {data.name!r} has "
-            f"{data.num_train + data.num_test} images. Ask for fewer."
-        )
     inputs = torch.cat((data.train_inputs, data.test_inputs))
     labels = torch.cat((data.train_labels, data.test_labels))
-    order = torch.from_numpy(stable_permutation(len(labels), seed))
-    train, held_out = order[:num_train], order[len(order) - num_validation :]
+    available = f"{data.name!r} has {len(labels)} images. Ask for fewer."
+    train, held_out = divided(len(labels), num_train, num_validation, seed, available)
     return ImageData(data.name, inputs[train], labels[train], inputs[held_out], labels[held_out], data.num_classes)
-
-
-def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A model with initial weights of this seed; the global random numbers are left as they were."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return make()
 
 
 def _problems(model: nn.Module, data: ImageData, loss: Loss, device: str, batch_size: int | None = None) -> Problems:

@@ -6,7 +6,6 @@ The seed decides the initial weights and where the points lie, together; validat
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import landscape as ls
+from problems.building import tanh_chain
 from problems.devices import best_device
 
 Problems = tuple[ls.Problem, ls.Problem]
@@ -198,11 +198,7 @@ def _problems(
 
 def tanh_network(width: int, depth: int, generator: torch.Generator) -> nn.Sequential:
     """A network (x, t) -> u in float64 with tanh layers of one width; weights by Glorot and Bengio (2010), biases 0."""
-    widths = [2, *[width] * depth]
-    layers: list[nn.Module] = []
-    for width_in, width_out in itertools.pairwise(widths):
-        layers += [nn.Linear(width_in, width_out, dtype=torch.float64), nn.Tanh()]
-    model = nn.Sequential(*layers, nn.Linear(width, 1, dtype=torch.float64))
+    model = tanh_chain([2, *[width] * depth, 1], dtype=torch.float64)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:

@@ -5,14 +5,14 @@ The seed decides the initial weights, and which rows are trained on and which ar
 
 from __future__ import annotations
 
-import itertools
+import functools
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 import landscape as ls
-from landscape.datasets.shuffling import stable_permutation
+from problems.building import divided, seeded, tanh_chain
 from problems.devices import best_device
 
 Problems = tuple[ls.Problem, ls.Problem]
@@ -51,13 +51,11 @@ def _problems(
 ) -> Problems:
     """Labels of two classes are classified, numbers fitted after standardising; means and deviations are of all rows."""
     is_classified = not targets.is_floating_point()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        widths = (inputs.shape[1], width, width, 2 if is_classified else 1)
-        layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
+    widths = (inputs.shape[1], width, width, 2 if is_classified else 1)
+    available = f"the table has {len(inputs)} rows. Ask for fewer."
+    train, held_out = divided(len(inputs), num_train, num_validation, seed, available)
     place = best_device(device)
-    model = nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2]).to(place)
-    order = torch.from_numpy(stable_permutation(len(inputs), seed))
+    model = seeded(functools.partial(tanh_chain, widths), seed).to(place)
     inputs = _standardised(inputs)
     targets = targets if is_classified else _standardised(targets)
     loss = F.cross_entropy if is_classified else F.mse_loss
@@ -65,7 +63,7 @@ def _problems(
     def problem(rows: Tensor) -> ls.Problem:
         return ls.Problem(model, loss, (inputs[rows].to(place), targets[rows].to(place)))
 
-    return problem(order[:num_train]), problem(order[len(order) - num_validation :])
+    return problem(train), problem(held_out)
 
 
 def _standardised(columns: Tensor) -> Tensor:

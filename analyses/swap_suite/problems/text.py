@@ -5,6 +5,7 @@ The seed decides the initial weights, and which pieces of the text are trained o
 
 from __future__ import annotations
 
+import functools
 import math
 import unicodedata
 
@@ -13,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import landscape as ls
-from landscape.datasets.shuffling import stable_permutation
 from landscape.models.vit import sinusoidal_positions
+from problems.building import divided, seeded
 from problems.devices import best_device
 
 Problems = tuple[ls.Problem, ls.Problem]
@@ -44,23 +45,17 @@ def names(
         If more pieces are asked for than the text has.
     """
     pieces = encode(text_of_names()).unfold(0, length + 1, length)  # a piece's last character begins the next one
-    if num_train + num_validation > len(pieces):
-        raise ValueError(
-            f"num_train={num_train} and num_validation={num_validation} were given; the text has {len(pieces)} pieces of "
-            f"{length} characters. Ask for fewer, or for shorter ones."
-        )
-    order = torch.from_numpy(stable_permutation(len(pieces), seed))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        model = CausalTransformer(len(ALPHABET), length, width, num_heads, num_blocks)
+    available = f"the text has {len(pieces)} pieces of {length} characters. Ask for fewer, or for shorter ones."
+    train, held_out = divided(len(pieces), num_train, num_validation, seed, available)
+    make = functools.partial(CausalTransformer, len(ALPHABET), length, width, num_heads, num_blocks)
     place = best_device(device)
-    model.to(place)
+    model = seeded(make, seed).to(place)
 
     def problem(chosen: Tensor) -> ls.Problem:
         characters = pieces[chosen].to(place)
         return ls.Problem(model, F.cross_entropy, (characters[:, :-1], characters[:, 1:]), batch_size=batch_size)
 
-    return problem(order[:num_train]), problem(order[len(order) - num_validation :])
+    return problem(train), problem(held_out)
 
 
 def text_of_names() -> str:
