@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
+from landscape.comparison.running.run_jobs import EARLIER
 from landscape.diagnosis.bar import Bar
 
-#: What :func:`landscape.comparison.running.run_jobs.run_jobs` calls the work that it finds done.
-EARLIER = "done earlier"
 #: Into a file, a line is written whenever so much more is done.
 _STEP = 0.1
 

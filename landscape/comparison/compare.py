@@ -204,8 +204,10 @@ def _held_back(choices: Sequence[Choice], swap_every: int) -> tuple[Choice, ...]
     """The policies under their names, listened to in every so many epochs only."""
     if swap_every == 1:
         return tuple(choices)
-    made = (None if choice.policy is None else Every(choice.policy, swap_every) for choice in choices)
-    return tuple(replace(choice, policy=policy) for choice, policy in zip(choices, made, strict=True))
+    return tuple(
+        choice if choice.policy is None else replace(choice, policy=Every(choice.policy, swap_every))
+        for choice in choices
+    )
 
 
 def named_phases(given: Any) -> dict[str, PhaseFactory]:

@@ -115,17 +115,39 @@ def setting_for(
 
 def made_by(make_problem: MakeProblem, seed: int) -> tuple[Problem, Problem | None]:
     """Call the user's function and look at what it gives."""
-    made: Any = make_problem(seed)
-    pair = made if isinstance(made, tuple) else (made, None)
-    if len(pair) != 2 or not isinstance(pair[0], Problem) or not isinstance(pair[1], Problem | None):
-        kinds = ", ".join(type(item).__name__ for item in (made if isinstance(made, tuple) else (made,)))
+    made = make_problem(seed)
+    try:
+        pair = as_pair(made)
+    except TypeError as error:
         raise TypeError(
-            f"make_problem({seed}) gave {kinds}; needed is a Problem, or a tuple of the training problem and the validation "
+            f"make_problem({seed}) gave {error}; needed is a Problem, or a tuple of the training problem and the validation "
             "problem (or None) on the same model."
-        )
+        ) from error
     if pair[1] is not None and pair[1].model is not pair[0].model:
         raise ValueError(
             f"make_problem({seed}) gave a validation problem on another model than the training problem's. Make both of the "
             "same model object, so that validation sees what was trained."
         )
     return pair
+
+
+def as_pair(made: Any) -> tuple[Problem, Problem | None]:
+    """A problem, or it and the one on validation data, as two.
+
+    Raises
+    ------
+    TypeError
+        If it is something else; the text says what.
+
+    Examples
+    --------
+    >>> as_pair(("weights", 3))
+    Traceback (most recent call last):
+        ...
+    TypeError: str, int
+    """
+    pair = made if isinstance(made, tuple) else (made, None)
+    if len(pair) == 2 and isinstance(pair[0], Problem) and isinstance(pair[1], Problem | None):
+        return pair
+    parts = made if isinstance(made, tuple) else (made,)
+    raise TypeError(", ".join(type(part).__name__ for part in parts) or "an empty tuple")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from landscape.comparison.setting import as_pair
 from landscape.config import ProblemConfig
 from landscape.experiment.problems import make_problems
 from landscape.experiment.user_code import UserCodeError, call, find
@@ -100,17 +101,16 @@ class OwnProblem(OwnPart):
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, seed: int) -> Any:
+    def __call__(self, seed: int) -> tuple[Problem, Problem | None]:
         """Call the function, and look at what it gives."""
         made = call(self.setting, self.name, functools.partial(self.found(), seed), self.arguments)
-        parts = made if isinstance(made, tuple) else (made, None)
-        if len(parts) == 2 and isinstance(parts[0], Problem) and isinstance(parts[1], Problem | None):
-            return made
-        kinds = ", ".join(type(part).__name__ for part in (made if isinstance(made, tuple) else (made,)))
-        raise UserCodeError(
-            f"{self.setting} {self.name} gave {kinds or 'an empty tuple'} for seed {seed}; needed is a landscape.Problem, or a "
-            "tuple of it and the same model on validation data (a Problem, or None)."
-        )
+        try:
+            return as_pair(made)
+        except TypeError as error:
+            raise UserCodeError(
+                f"{self.setting} {self.name} gave {error} for seed {seed}; needed is a landscape.Problem, or a tuple of it and "
+                "the same model on validation data (a Problem, or None)."
+            ) from error
 
 
 @dataclass(frozen=True)

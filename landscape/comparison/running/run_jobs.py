@@ -12,6 +12,8 @@ from landscape.comparison.running.interrupts import termination_interrupts
 from landscape.comparison.running.job import Job, job_key, largest_first
 from landscape.comparison.running.store import Store
 
+#: What progress is told instead of a label when it is of work that was there already.
+EARLIER = "done earlier"
 #: Takes the label of the job that has ended, and the share of the work that is done, 0 to 1.
 Progress = Callable[[str, float], None]
 
@@ -88,7 +90,7 @@ def run_jobs(
         missing = [job for key, job in by_key.items() if results[key] is None]
         meter = _Meter(by_key.values(), missing)
         if progress is not None and len(missing) < len(by_key):
-            progress("done earlier", meter.share)
+            progress(EARLIER, meter.share)
         with closing(executor.execute(missing, store)) as ended:
             for finished in ended:
                 results[job_key(finished.job)] = store.result(finished.job)
