@@ -17,6 +17,7 @@ from landscape.compare_config import CompareConfig, read_compare_config
 from landscape.comparison.comparison import Comparison
 from landscape.comparison.running.store import Store
 from landscape.experiment.comparing import compare_config
+from tests.cli.helping import help_of
 
 LANDSCAPE = [sys.executable, "-m", "landscape"]
 TINY = """
@@ -103,10 +104,8 @@ def own(here):
 def test_the_help_shows_a_file_and_needs_no_torch(capsys):
     assert main(["--help"]) == 0
     assert "compare    which swap criterion knows when to swap" in capsys.readouterr().out
-    command = [sys.executable, "-X", "importtime", *LANDSCAPE[1:], "compare", "--help"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "--dry-run" in done.stdout and 'policies = ["all"]' in done.stdout
-    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    text, imported = help_of("compare")
+    assert "--dry-run" in text and 'policies = ["all"]' in text
     assert "landscape.compare_config" in imported and not {"torch", "numpy", "matplotlib"} & imported
 
 

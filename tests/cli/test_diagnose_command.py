@@ -18,6 +18,7 @@ from landscape.cli.weights import load_weights
 from landscape.diagnosis.diagnosis import Diagnosis
 from landscape.diagnosis.many import Diagnoses
 from landscape.status import Status
+from tests.cli.helping import help_of
 
 LANDSCAPE = [sys.executable, "-m", "landscape"]
 
@@ -143,11 +144,9 @@ def given(**changes: str) -> list[str]:
 def test_help_lists_the_command_and_tells_all_of_it_without_torch(capsys):
     assert main(["--help"]) == 0
     assert "diagnose   is a trained model at a convex spot" in capsys.readouterr().out
-    command = [sys.executable, "-X", "importtime", *LANDSCAPE[1:], "diagnose", "--help"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    text, imported = help_of("diagnose")
     for flag in ("--model-args", "--weights", "--held-out", "--moments", "--exit-code", "[RUN]"):
-        assert flag in done.stdout
-    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+        assert flag in text
     assert "tyro" in imported and not {"torch", "numpy", "matplotlib"} & imported
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from landscape.cli.main import main
 from landscape.replaying.replay import replay
+from tests.cli.helping import help_of
 from tests.replaying.runs import full_history
 
 LANDSCAPE = [sys.executable, "-m", "landscape"]
@@ -28,10 +29,8 @@ def run_dir(tmp_path):
 def test_the_help_names_the_command_and_tells_it_without_numpy_or_torch(capsys):
     assert main(["--help"]) == 0
     assert "replay     when would each swap criterion have fired" in capsys.readouterr().out
-    command = [sys.executable, "-X", "importtime", *LANDSCAPE[1:], "replay", "--help"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "--policies" in done.stdout and "--figure" in done.stdout
-    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    text, imported = help_of("replay")
+    assert "--policies" in text and "--figure" in text
     assert "tyro" in imported and not {"torch", "numpy", "matplotlib"} & imported
 
 

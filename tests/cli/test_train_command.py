@@ -16,6 +16,7 @@ import torch
 import landscape as ls
 from landscape.cli.main import main
 from landscape.cli.train import parse
+from tests.cli.helping import help_of
 
 LANDSCAPE = [sys.executable, "-m", "landscape"]
 QUICK = ["--num-train", "300", "--policy", "after-epochs:epochs=3"]
@@ -34,13 +35,8 @@ def test_help_and_version_do_not_import_torch():
     code = "import sys; from landscape.cli.main import main; main({}); assert 'torch' not in sys.modules"
     for words in ('["--help"]', '["--version"]'):
         subprocess.run([sys.executable, "-c", code.format(words)], check=True, capture_output=True)
-    helped = subprocess.run(
-        [sys.executable, "-X", "importtime", *LANDSCAPE[1:], "train", "--help"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert "--budget-ge" in helped.stdout and "torch" not in helped.stderr
+    text, imported = help_of("train")
+    assert "--budget-ge" in text and not any("torch" in name for name in imported)
 
 
 def test_importing_landscape_imports_nothing_heavy():

@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -119,3 +120,8 @@ def content(comparison: ls.Comparison) -> Any:
         return [without(inner) for inner in value] if isinstance(value, list) else value
 
     return without(json.loads(comparison.to_json()))
+
+
+def results(store: Path) -> dict[str, bytes]:
+    """What is done in a store, by job."""
+    return {path.parent.name: path.read_bytes() for path in store.glob("*/result.json")}

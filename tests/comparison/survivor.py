@@ -19,7 +19,8 @@ import torch
 import landscape as ls
 from landscape.comparison.running.processes import ProcessExecutor
 from landscape.comparison.running.serial import SerialExecutor
-from tests.comparison.small import MINI_BATCHES, classes, content
+from tests.comparison.running.processes import wait_until_gone
+from tests.comparison.small import MINI_BATCHES, classes, content, results
 
 POLICIES = [
     "gradient-norm-peak",
@@ -52,11 +53,11 @@ def compare(store: Path, num_processes: int) -> dict[str, object]:
 
 
 def start(store: Path, num_processes: int) -> int:
-    """Fork a process, in a session of its own, so that its workers can be found."""
+    """Fork a process, in a group of its own, so that its workers can be found."""
     pid = os.fork()
+    os.setpgid(pid, pid)  # by both, whoever comes first
     if pid:
         return pid
-    os.setsid()
     try:
         (store / "printed.json").write_text(json.dumps(compare(store, num_processes)))
         os._exit(DONE)
@@ -65,24 +66,6 @@ def start(store: Path, num_processes: int) -> int:
     except BaseException:
         traceback.print_exc()
         os._exit(FAILED)
-
-
-def members(session: int) -> list[int]:
-    """Processes of a session that still live."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split() if entry.name.isdigit() else None
-        except OSError:  # it has just gone
-            continue
-        if fields is not None and int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(entry.name))
-    return found
-
-
-def results(store: Path) -> dict[str, bytes]:
-    """What is done, by job."""
-    return {path.parent.name: path.read_bytes() for path in store.glob("*/result.json")}
 
 
 def wait_for(store: Path, count: int, pid: int) -> None:
@@ -115,8 +98,7 @@ def killed(store: Path, num_processes: int, num_jobs: int, kills: int, pause: fl
         pid = start(store, num_processes)
         wait_for(store, max(count, len(kept)), pid)
         time.sleep(chance.uniform(0, pause))
-        for victim in [pid] if attempt % 2 else {pid, *members(pid)}:
-            os.kill(victim, signal.SIGKILL)
+        (os.kill if attempt % 2 else os.killpg)(pid, signal.SIGKILL)
         assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "it ended before it was killed"
         now = results(store)
         assert kept.items() <= now.items(), "what was done has been done again"
@@ -133,10 +115,7 @@ def interrupted(store: Path, num_processes: int) -> float:
     os.killpg(pid, signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == STOPPED
     seconds = time.monotonic() - began
-    end = time.monotonic() + PATIENCE / 4
-    while members(pid):  # the pool's own housekeeper goes when it sees that nobody is left
-        assert time.monotonic() < end, "orphans"
-        time.sleep(0.02)
+    wait_until_gone(pid, PATIENCE / 4)  # the pool's own housekeeper goes when it sees that nobody is left
     return seconds
 
 

@@ -13,7 +13,7 @@ from landscape.comparison.running.serial import SerialExecutor
 from landscape.comparison.signals import signal_correlations
 from landscape.policies import AfterEpochs, Never
 from landscape.training.recording import BOOKKEEPING
-from tests.comparison.small import MINI_BATCHES, Raising, Reading, classes, content
+from tests.comparison.small import MINI_BATCHES, Raising, Reading, classes, content, results
 
 SETTINGS = {"first": MINI_BATCHES, "budget": 14.0, "controls": (), "from_start": ()}
 POLICIES = {"never": Never(), "after-3": AfterEpochs(3), "reads": Reading(5, ("loss", "parameter_norm"))}
@@ -44,10 +44,6 @@ def compared(store, **changed):
     settings = {**SETTINGS, "policies": POLICIES, "finishers": "cg", "seeds": 1, "grid": [0, 3], **changed}
     make = settings.pop("make", classes)
     return ls.compare(make, store=store, executor=counting, **settings), counting
-
-
-def results(store):
-    return {path.parent.name: path.read_bytes() for path in store.glob("*/result.json")}
 
 
 @pytest.fixture(scope="module")

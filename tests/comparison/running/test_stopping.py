@@ -42,9 +42,8 @@ def test_killed_at_random_moments_the_store_becomes_the_same_and_nothing_is_done
             time.sleep(chance.uniform(0, latest))
             process.kill()
             killed += process.wait() == -signal.SIGKILL
-            wait_until_gone(
-                process.pid, 75.0
-            )  # submitit waits a minute for what a killed coordinator did not hand over
+            # Submitit waits a minute for what a killed coordinator did not hand over.
+            wait_until_gone(process.pid, 75.0)
         begun = [int(line.split()[0]) for line in lines(log)[len(before) :]]
         assert not done & set(begun), "repeated"
         done = done_seeds(tmp_path, num_jobs)
