@@ -18,10 +18,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import metrics
 import torch
 from held_out import HELD_OUT
-from suite_task import SuiteTask, carry_by_value
+from suite_task import SuiteTask
 from summary import put_page, put_tables, tables
 from tasks import TASKS
 
@@ -29,6 +28,7 @@ import landscape as ls
 from landscape.comparison.across import across
 from landscape.comparison.comparison import Comparison
 from landscape.comparison.running.executor import Executor
+from landscape.experiment.problems import accuracy
 from landscape.files import save_page
 from landscape.report.suite_page import suite_html
 
@@ -68,7 +68,7 @@ def compare_task(task: SuiteTask, options: argparse.Namespace, executor: Executo
         seeds=task.seeds if options.seeds is None else min(task.seeds, options.seeds),
         budget=ls.GradientEquivalents(task.budget),
         metric=task.metric,
-        metrics={"accuracy": metrics.accuracy} if task.name.startswith(CLASSIFIED) else {},
+        metrics={"accuracy": accuracy} if task.name.startswith(CLASSIFIED) else {},
         store=options.output / "store" / task.name,
         executor=executor,
         retry=options.retry,
@@ -113,7 +113,6 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no task {', '.join(sorted(unknown))}; known are {', '.join(suite)}.")
     torch.set_num_threads(1)  # as in the workers
-    carry_by_value(metrics)
     options.output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Comparison] = {}
     for name in options.tasks or suite:
